@@ -1,0 +1,1 @@
+"""Measuring: metrics, benchmark protocol, reports."""

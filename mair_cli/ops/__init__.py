@@ -1,0 +1,1 @@
+"""Tensor operations: scan orders and the selective scan, one module per back end."""

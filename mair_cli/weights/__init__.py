@@ -1,0 +1,1 @@
+"""Checkpoints: the catalog, safe loading, fetching."""

@@ -1,0 +1,39 @@
+"""Shared fixtures and the switch for slow tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REFERENCE = Path(__file__).parent / "reference"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--run-slow", action="store_true", help="also run tests marked slow")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--run-slow"):
+        return
+    skip = pytest.mark.skip(reason="slow: run with --run-slow")
+    for item in items:
+        if "slow" in item.keywords:
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """Folder of reference values computed with the published network, shipped with the tests."""
+    return REFERENCE
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Path:
+    """Folder of benchmark and odd images (`bench/`, `odd/`, `train/`); skips where MAIR_REFERENCE_DIR names none."""
+    candidates = [os.environ.get("MAIR_REFERENCE_DIR"), Path(__file__).parents[2] / "shared" / "data"]
+    for candidate in candidates:
+        if candidate and Path(candidate).is_dir():
+            return Path(candidate)
+    pytest.skip("no image corpus: set MAIR_REFERENCE_DIR to a folder with bench/ and odd/")
