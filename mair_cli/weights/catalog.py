@@ -1,0 +1,404 @@
+"""The models by name: what each restores, its settings, and where its weights come from. Free of torch.
+
+Settings of published checkpoints carry the published constructor's names, so that an entry's `config` can be handed to
+`mair_cli.build_network` as it is. Names of files and Drive ids are those of the authors' shared folder.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from mair_cli.errors import UsageError, WeightsNotFoundError
+
+Task = Literal["sr", "denoise", "real-denoise", "deblur", "dehaze"]
+Origin = Literal["bundled", "published"]
+
+DRIVE_FOLDER_ID = "1YYmIVTyynLg-Kfu-mviq24WdVkJu-S3M"
+DRIVE_FOLDER_URL = f"https://drive.google.com/drive/folders/{DRIVE_FOLDER_ID}"
+AUTHORS_REPOSITORY = "github.com/XLearning-SCU/2025-CVPR-MaIR"
+LICENCE_NOTE = (
+    f"The authors' repository ({AUTHORS_REPOSITORY}) states no licence, neither for the code nor for these weights: "
+    "whether you may use, share or sell with them is not settled. Ask the authors where it matters."
+)
+
+TASK_LABELS: Mapping[Task, str] = {
+    "sr": "super-resolution",
+    "denoise": "Gaussian denoising",
+    "real-denoise": "real camera noise",
+    "deblur": "motion deblurring",
+    "dehaze": "dehazing",
+}
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One model: architecture, settings, weights and where they come from.
+
+    Attributes:
+        name: what users type, such as `mair-t-x4`.
+        task: what it restores.
+        scale: output side divided by input side; 1 but for super-resolution.
+        sigma: noise level of 255 it was trained for; None for another task, or for a denoiser of any level.
+        scene: "indoor", "outdoor" or "mixed" for dehazing, else None.
+        config: settings under the published constructor's names; empty for bundled weights, whose file carries them.
+        origin: "bundled" ships in the package, "published" is fetched from the authors.
+        file: name of the weights file, in the authors' folder or among the bundled ones.
+        other_files: names under which the same published weights have been seen too.
+        drive_id: Google Drive id of the file where known; others are found by listing the folder.
+        parameters: number of trained values; None where only the file knows.
+        figure: published quality, with data set; None where no source is known.
+    """
+
+    name: str
+    task: Task
+    scale: int
+    sigma: float | None
+    scene: str | None
+    config: Mapping[str, object]
+    origin: Origin
+    file: str
+    other_files: tuple[str, ...] = ()
+    drive_id: str | None = None
+    parameters: int | None = None
+    figure: str | None = None
+
+    @property
+    def stripe(self) -> int | None:
+        """Stripe width of the scan: the one setting that a state dict does not show. None for bundled weights."""
+        width = self.config.get("scan_len")
+        return width if isinstance(width, int) else None
+
+    @property
+    def licence(self) -> str:
+        """What is known about the right to use these weights."""
+        return LICENCE_NOTE if self.origin == "published" else "Apache-2.0, as this package; see the model card"
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Every name the weights file may have, likeliest first."""
+        return (self.file, *self.other_files)
+
+    @property
+    def purpose(self) -> str:
+        """The task in words, with scale, noise level or scene."""
+        label = TASK_LABELS[self.task]
+        if self.task == "sr":
+            return f"{label} ×{self.scale}"
+        if self.task == "denoise":
+            return f"{label} σ {self.sigma:g}" if self.sigma is not None else f"{label}, any σ"
+        return f"{label}, {self.scene}" if self.scene else label
+
+
+def _mair_config(
+    *,
+    upscale: int,
+    embed_dim: int,
+    depths: tuple[int, ...],
+    d_state: int,
+    ssm_ratio: float,
+    mlp_ratio: float,
+    upsampler: str | None,
+    scan_len: int,
+) -> dict[str, object]:
+    return {
+        "upscale": upscale,
+        "embed_dim": embed_dim,
+        "depths": depths,
+        "d_state": d_state,
+        "ssm_ratio": ssm_ratio,
+        "mlp_ratio": mlp_ratio,
+        "upsampler": upsampler,
+        "scan_len": scan_len,
+        "img_range": 1.0,
+        "resi_connection": "1conv",
+    }
+
+
+def _unet_config(
+    *,
+    dim: int,
+    num_blocks: tuple[int, ...],
+    num_refinement_blocks: int,
+    ssm_ratio: float,
+    flp_ratio: float,
+    mlp_ratio: float,
+    scan_len: int,
+) -> dict[str, object]:
+    return {
+        "inp_channels": 3,
+        "out_channels": 3,
+        "dim": dim,
+        "num_blocks": num_blocks,
+        "num_refinement_blocks": num_refinement_blocks,
+        "ssm_ratio": ssm_ratio,
+        "flp_ratio": flp_ratio,
+        "mlp_ratio": mlp_ratio,
+        "bias": False,
+        "dual_pixel_task": False,
+        "scan_len": scan_len,
+        "dynamic_ids": False,
+    }
+
+
+def _super_resolution() -> Iterator[ModelEntry]:
+    parameters = {
+        "sr": {2: 19_444_247, 3: 19_628_887, 4: 19_591_959},
+        "s": {2: 1_354_680, 3: 1_362_795, 4: 1_374_156},
+        "t": {2: 877_752, 3: 885_867, 4: 897_228},
+    }
+    # Third-party tables (the article's own are not at hand), Set5, PSNR on Y.
+    figures = {("sr", 2): "Set5 38.56 dB (unconfirmed)", ("s", 2): "Set5 38.20 dB", ("s", 4): "Set5 32.62 dB"}
+    for scale in (2, 3, 4):
+        settings = {
+            "sr": _mair_config(
+                upscale=scale,
+                embed_dim=180,
+                depths=(6,) * 6,
+                d_state=16,
+                ssm_ratio=2.0,
+                mlp_ratio=2.5,
+                upsampler="pixelshuffle",
+                scan_len=8,
+            ),
+            "s": _mair_config(
+                upscale=scale,
+                embed_dim=60,
+                depths=(6,) * 4,
+                d_state=16,
+                ssm_ratio=1.4,
+                mlp_ratio=1.6,
+                upsampler="pixelshuffledirect",
+                scan_len=4,
+            ),
+            "t": _mair_config(
+                upscale=scale,
+                embed_dim=60,
+                depths=(6,) * 4,
+                d_state=1,
+                ssm_ratio=1.1,
+                mlp_ratio=1.6,
+                upsampler="pixelshuffledirect",
+                scan_len=8,
+            ),
+        }
+        files = {"sr": "MaIR_SR", "s": "MaIR_S_lightSR", "t": "MaIR_T_lightSR"}
+        for size, config in settings.items():
+            yield ModelEntry(
+                name=f"mair-{size}-x{scale}",
+                task="sr",
+                scale=scale,
+                sigma=None,
+                scene=None,
+                config=config,
+                origin="published",
+                file=f"{files[size]}_x{scale}.pth",
+                parameters=parameters[size][scale],
+                figure=figures.get((size, scale)),
+            )
+
+
+def _gaussian_denoising() -> Iterator[ModelEntry]:
+    drive_ids = {
+        15: "1XUDCSK1Cs492mopqQrDVLNCC2stO1paA",
+        25: "1jIDSzksBracVnyiVSkwFNEX--JOP1H1i",
+        50: "1YdhrrPfEZ70JVuJgFdTmSLtFuu2giFdb",
+    }
+    for sigma, drive_id in drive_ids.items():
+        config = _mair_config(
+            upscale=1,
+            embed_dim=180,
+            depths=(6,) * 6,
+            d_state=16,
+            ssm_ratio=1.3,
+            mlp_ratio=2.0,
+            upsampler=None,
+            scan_len=4,
+        )
+        yield ModelEntry(
+            name=f"mair-cdn-s{sigma}",
+            task="denoise",
+            scale=1,
+            sigma=float(sigma),
+            scene=None,
+            config=config,
+            origin="published",
+            file=f"MaIR_CDN_s{sigma}.pth",
+            drive_id=drive_id,
+            parameters=14_089_035,
+        )
+
+
+def _u_shaped() -> Iterator[ModelEntry]:
+    large = _unet_config(
+        dim=48,
+        num_blocks=(4, 6, 6, 8),
+        num_refinement_blocks=4,
+        ssm_ratio=2.0,
+        flp_ratio=4.0,
+        mlp_ratio=1.5,
+        scan_len=4,
+    )
+    camera: tuple[tuple[str, Task, str, str], ...] = (
+        ("mair-realdn", "real-denoise", "MaIR_RealDN", "1M8pDYp_-Yl46pMFqv_tnImJ8w1z6h7bH"),
+        ("mair-motiondeblur", "deblur", "MaIR_MotionDeblur", "1bdYWJ0FXYknQuJQg77KrwII2jJHlX-3k"),
+    )
+    for name, task, stem, drive_id in camera:
+        yield ModelEntry(
+            name=name,
+            task=task,
+            scale=1,
+            sigma=None,
+            scene=None,
+            config=large,
+            origin="published",
+            file=f"{stem}.pth",
+            other_files=(f"{stem}.ckpt",),
+            drive_id=drive_id,
+            parameters=26_293_296,
+        )
+    small = _unet_config(
+        dim=24,
+        num_blocks=(2, 2, 3, 4),
+        num_refinement_blocks=2,
+        ssm_ratio=1.2,
+        flp_ratio=2.0,
+        mlp_ratio=2.0,
+        scan_len=8,
+    )
+    for data_set, scene in (("its", "indoor"), ("ots", "outdoor"), ("r6k", "mixed")):
+        yield ModelEntry(
+            name=f"mair-dh-{data_set}",
+            task="dehaze",
+            scale=1,
+            sigma=None,
+            scene=scene,
+            config=small,
+            origin="published",
+            file=f"MaIR_DH_{data_set.upper()}.pth",
+            parameters=3_404_376,
+        )
+
+
+def _bundled() -> Iterator[ModelEntry]:
+    for suffix, task, scale in (("x2", "sr", 2), ("x3", "sr", 3), ("x4", "sr", 4), ("denoise", "denoise", 1)):
+        name = f"mair-lite-{suffix}"
+        yield ModelEntry(
+            name=name,
+            task="sr" if task == "sr" else "denoise",
+            scale=scale,
+            sigma=None,
+            scene=None,
+            config={},
+            origin="bundled",
+            file=f"{name}.safetensors",
+        )
+
+
+# In the order in which the automatic choice prefers them: for one task, the best network first.
+MODELS: dict[str, ModelEntry] = {
+    entry.name: entry for entry in (*_super_resolution(), *_gaussian_denoising(), *_u_shaped(), *_bundled())
+}
+
+
+def find(name: str) -> ModelEntry:
+    """The entry of that name; capitals and the published file's name (`MaIR_SR_x4.pth`) are understood too.
+
+    Raises:
+        UsageError: there is none; the nearest names are suggested.
+    """
+    wanted = name.strip().lower()
+    by_name = {alias.lower(): entry for entry in MODELS.values() for alias in _aliases(entry)}
+    if wanted in by_name:
+        return by_name[wanted]
+    near = difflib.get_close_matches(wanted.replace("_", "-"), MODELS, n=3, cutoff=0.5)
+    if not near:
+        near = [entry.name for entry in MODELS.values() if wanted and wanted in entry.name][:3]
+    hint = f"Did you mean {' or '.join(near)}?" if near else "`mair download --list` shows all names."
+    raise UsageError(f"There is no model called {name!r}. {hint}")
+
+
+def _aliases(entry: ModelEntry) -> Iterator[str]:
+    yield entry.name
+    for file in entry.files:
+        yield file
+        yield file.rpartition(".")[0]
+
+
+def candidates(
+    task: str, *, scale: int | None = None, sigma: float | None = None, scene: str | None = None
+) -> list[ModelEntry]:
+    """Models made for a job, published ones first, best first; a denoiser of any level fits every sigma.
+
+    Args:
+        task: one of `TASK_LABELS`.
+        scale: wanted enlargement; looked at for super-resolution only.
+        sigma: noise level of 255, looked at for Gaussian denoising only; None (unknown) fits denoisers of any level.
+        scene: "indoor", "outdoor" or "mixed", looked at for dehazing only; None stands for "mixed".
+
+    Raises:
+        UsageError: no model of that task, scale or scene is known.
+    """
+    entries = [entry for entry in MODELS.values() if entry.task == task]
+    if not entries:
+        raise UsageError(f"Unknown task {task!r}: there are {', '.join(TASK_LABELS)}.")
+    if task == "sr":
+        wanted = 4 if scale is None else scale
+        entries = [entry for entry in entries if entry.scale == wanted]
+        if not entries:
+            raise UsageError(f"There is no model for --scale {wanted}: choose 2, 3 or 4.")
+    elif task == "denoise":
+        entries = [entry for entry in entries if entry.sigma is None or entry.sigma == sigma]
+    elif task == "dehaze":
+        wanted_scene = "mixed" if scene is None else scene
+        entries = [entry for entry in entries if entry.scene == wanted_scene]
+        if not entries:
+            raise UsageError(f"There is no model for --scene {wanted_scene}: choose indoor, outdoor or mixed.")
+    return entries
+
+
+def select(
+    task: str,
+    *,
+    scale: int | None = None,
+    sigma: float | None = None,
+    scene: str | None = None,
+    cached: Callable[[ModelEntry], bool] | None = None,
+) -> ModelEntry:
+    """The automatic choice: published weights for the job if they are in the cache, else the bundled ones.
+
+    Args:
+        task: one of `TASK_LABELS`.
+        scale: as in `candidates`.
+        sigma: as in `candidates`.
+        scene: as in `candidates`.
+        cached: tells whether an entry's weights are on this machine; default `cache.is_available`.
+
+    Raises:
+        UsageError: as `candidates`.
+        WeightsNotFoundError: neither is at hand; says what to type.
+    """
+    if cached is None:
+        from mair_cli.weights.cache import is_available as cached
+    fitting = candidates(task, scale=scale, sigma=sigma, scene=scene)
+    for entry in fitting:
+        if cached(entry):
+            return entry
+    raise WeightsNotFoundError(_nothing_at_hand(task, fitting, sigma))
+
+
+def _nothing_at_hand(task: str, fitting: list[ModelEntry], sigma: float | None) -> str:
+    published = [entry for entry in fitting if entry.origin == "published"]
+    if published:
+        job = published[-1].purpose
+        # The last is the smallest: the quickest to fetch and to run.
+        others = f" (or {', '.join(entry.name for entry in published[:-1])})" if len(published) > 1 else ""
+        advice = f"fetch published ones with `mair download {published[-1].name}`{others}"
+    else:
+        trained = [entry for entry in MODELS.values() if entry.task == task and entry.sigma is not None]
+        nearest = min(trained, key=lambda entry: abs((entry.sigma or 0.0) - (25.0 if sigma is None else sigma)))
+        job = f"{TASK_LABELS['denoise']} σ {'auto' if sigma is None else format(sigma, 'g')}"
+        advice = f"fetch the nearest with `mair download {nearest.name}` and add --model {nearest.name}"
+    return f"No weights for {job} are at hand: {advice}, or name a checkpoint file with --weights FILE."
