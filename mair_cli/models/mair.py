@@ -1,0 +1,161 @@
+"""MaIR: super-resolution and Gaussian denoising (Li et al., CVPR 2025; network.md, 5).
+
+Features travel as (B, H, W, C), channels last; convolutions see them as (B, C, H, W) views in PyTorch's channels-last
+memory format, so that no layout is ever copied. Parameter names are those of published checkpoints.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import torch
+from torch import Tensor, nn
+
+from mair_cli.models.blocks import ResidualMambaBlock, VisionMambaModule, initialise_linear_layers
+from mair_cli.models.config import MaIRConfig
+
+RGB_MEAN = (0.4488, 0.4371, 0.4040)
+"""Mean colour of DIV2K, subtracted from every input; from the published settings."""
+
+
+def _convolution(width: int, kind: str) -> nn.Module:
+    """The convolution at the end of a group and of the body: one 3×3, or the bottleneck that `3conv` names."""
+    if kind == "1conv":
+        return nn.Conv2d(width, width, 3, padding=1)
+    narrow = width // 4
+    return nn.Sequential(
+        nn.Conv2d(width, narrow, 3, padding=1),
+        nn.LeakyReLU(0.2, inplace=True),
+        nn.Conv2d(narrow, narrow, 1),
+        nn.LeakyReLU(0.2, inplace=True),
+        nn.Conv2d(narrow, width, 3, padding=1),
+    )
+
+
+def _on_pixels(convolution: nn.Module, x: Tensor) -> Tensor:
+    """Apply a convolution to (B, H, W, C)."""
+    out: Tensor = convolution(x.permute(0, 3, 1, 2))
+    return out.permute(0, 2, 3, 1)
+
+
+class _Blocks(nn.Module):
+    """The blocks of a group, under the name that published checkpoints give them."""
+
+    def __init__(self, blocks: list[ResidualMambaBlock]) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+
+class ResidualMambaGroup(nn.Module):
+    """Residual Mamba group (RMG): blocks, a convolution, and the group's input; network.md, 4."""
+
+    def __init__(self, config: MaIRConfig, drop_path: list[float]) -> None:
+        super().__init__()
+        blocks = []
+        for position, rate in enumerate(drop_path):
+            module = VisionMambaModule(
+                config.embed_dim,
+                config.d_state,
+                config.ssm_ratio,
+                config.scan_len,
+                shifted=config.shift and position % 2 == 1,
+                pattern=config.scan_pattern,
+                attention=config.aggregation == "shuffle",
+            )
+            blocks.append(ResidualMambaBlock(module, config.embed_dim, config.mlp_ratio, rate))
+        self.residual_group = _Blocks(blocks)
+        self.conv = _convolution(config.embed_dim, config.resi_connection)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, H, W, C) to (B, H, W, C)."""
+        return _on_pixels(self.conv, self.residual_group(x)) + x
+
+
+def _upsampler(scale: int, width: int) -> nn.Sequential:
+    """Classic SR: one step of 3, or one or two of 2, each a 3×3 convolution and a pixel shuffle."""
+    factors = [3] if scale == 3 else [2] * (scale // 2)
+    layers: list[nn.Module] = []
+    for factor in factors:
+        layers += [nn.Conv2d(width, factor**2 * width, 3, padding=1), nn.PixelShuffle(factor)]
+    return nn.Sequential(*layers)
+
+
+class MaIR(nn.Module):
+    """Mamba-based image restoration network.
+
+    Attributes:
+        config: its settings.
+        scale: output side over input side; 1 for denoising.
+        size_multiple: image sides must be multiples of this: 1, any size will do.
+    """
+
+    size_multiple = 1
+    _head_width = 64
+
+    def __init__(self, config: MaIRConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.scale = config.upscale
+        width = config.embed_dim
+        rates = torch.linspace(0, config.drop_path_rate, sum(config.depths)).split(list(config.depths))
+        self.conv_first = nn.Conv2d(3 + config.noise_level_map, width, 3, padding=1)
+        self.patch_embed = nn.Sequential(OrderedDict(norm=nn.LayerNorm(width)))
+        self.layers = nn.ModuleList(ResidualMambaGroup(config, group.tolist()) for group in rates)
+        self.norm = nn.LayerNorm(width)
+        self.conv_after_body = _convolution(width, config.resi_connection)
+        if config.upsampler == "pixelshuffledirect":
+            self.upsample = nn.Sequential(nn.Conv2d(width, 3 * self.scale**2, 3, padding=1), nn.PixelShuffle(self.scale))
+        elif config.upsampler == "pixelshuffle":
+            head = self._head_width
+            self.conv_before_upsample = nn.Sequential(nn.Conv2d(width, head, 3, padding=1), nn.LeakyReLU(inplace=True))
+            self.upsample = _upsampler(self.scale, head)
+            self.conv_last = nn.Conv2d(head, 3, 3, padding=1)
+        else:
+            self.conv_last = nn.Conv2d(width, 3, 3, padding=1)
+        self.register_buffer("mean", torch.tensor(RGB_MEAN).view(1, 3, 1, 1), persistent=False)
+        initialise_linear_layers(self)
+
+    def forward(self, image: Tensor, noise_level: Tensor | float | None = None) -> Tensor:
+        """Restore a batch.
+
+        Args:
+            image: (B, 3, H, W) float, RGB in [0, 1].
+            noise_level: σ/255, a number or (B,); only, and always, for networks with a noise-level map.
+
+        Returns:
+            (B, 3, H · scale, W · scale) float, RGB, about [0, 1] (not clipped).
+
+        Raises:
+            ValueError: a noise level is missing, or given to a network without a noise-level map.
+        """
+        if self.config.noise_level_map != (noise_level is not None):
+            raise ValueError("noise_level goes with networks that have a noise-level map, and only with those")
+        assert isinstance(self.mean, Tensor)
+        x = (image - self.mean) * self.config.img_range
+        entry = x if noise_level is None else torch.cat([x, self._noise_level_map(x, noise_level)], dim=1)
+        shallow = self.conv_first(entry.contiguous(memory_format=torch.channels_last))
+        deep = self.patch_embed(shallow.permute(0, 2, 3, 1))
+        for group in self.layers:
+            deep = group(deep)
+        features = self.conv_after_body(self.norm(deep).permute(0, 3, 1, 2)) + shallow
+        return self._head(features, x) / self.config.img_range + self.mean
+
+    def _noise_level_map(self, x: Tensor, noise_level: Tensor | float) -> Tensor:
+        level = torch.as_tensor(noise_level, dtype=x.dtype, device=x.device).reshape(-1, 1, 1, 1)
+        return level.expand(x.shape[0], 1, *x.shape[2:])
+
+    def _head(self, features: Tensor, x: Tensor) -> Tensor:
+        """From features (B, C, H, W) to colours; `x` is the normalised input, which denoising adds."""
+        out: Tensor
+        if self.config.upsampler is None:
+            out = x + self.conv_last(features)
+        elif self.config.upsampler == "pixelshuffledirect":
+            out = self.upsample(features)
+        else:
+            out = self.conv_last(self.upsample(self.conv_before_upsample(features)))
+        return out
