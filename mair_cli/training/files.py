@@ -1,0 +1,8 @@
+"""Names of the files in a run folder."""
+
+from __future__ import annotations
+
+STATE_FILE = "state.pt"
+STEPS_FILE = "steps.csv"
+VALIDATION_FILE = "validation.csv"
+CURVE_FILE = "curve.png"

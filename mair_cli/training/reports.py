@@ -1,0 +1,55 @@
+"""What a run tells about itself while it goes on and when it ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mair_cli.training.validation import Measurement
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What the log says every `log_every` steps; loss and times are means over them."""
+
+    step: int
+    seconds: float
+    loss: float
+    learning_rate: float
+    gradient_norm: float
+    seconds_per_step: float
+    seconds_waiting: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        step: steps done, over all stretches.
+        finished: whether that is all of them.
+        interrupted: whether a signal ended it.
+        best: highest validation PSNR, dB, or None.
+        best_step: where it was measured.
+    """
+
+    step: int
+    finished: bool
+    interrupted: bool
+    best: float | None
+    best_step: int
+
+
+class Observer:
+    """Is told how a run goes on; this one keeps silent. Only the first of several processes tells."""
+
+    def started(self, step: int, parameters: int, images: int) -> None:
+        """Training begins at `step`, with a network of so many parameters and so many images."""
+
+    def stepped(self, step: int) -> None:
+        """A step is done; `step` are done in all."""
+
+    def logged(self, report: StepReport) -> None:
+        """A row went to the log."""
+
+    def validated(self, step: int, measured: list[Measurement], best: bool) -> None:
+        """The average was measured after `step` steps; `best` says that it was never better."""

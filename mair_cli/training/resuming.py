@@ -1,0 +1,60 @@
+"""Whether a run folder and the settings at hand belong together."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from mair_cli.errors import TrainingError, UsageError
+from mair_cli.training.config import Settings
+from mair_cli.training.files import STATE_FILE
+from mair_cli.training.state import TrainingState
+
+logger = logging.getLogger(__name__)
+
+# Settings that leave the curve as it is.
+_HARMLESS = {
+    "output",
+    "data.cache",
+    "data.workers",
+    "training.threads",
+    "training.compile",
+    "training.log_every",
+    "training.save_every",
+    "validation.images",
+    "validation.every",
+    "validation.crop",
+    "validation.noise",
+}
+
+
+def refuse_to_overwrite(settings: Settings) -> None:
+    """Raise UsageError when the run folder holds a run already."""
+    if (settings.folder / STATE_FILE).exists():
+        raise UsageError(f"{settings.folder} holds a run already: go on with --resume, or choose another --output")
+
+
+def check_same_run(state: TrainingState, settings: Settings) -> None:
+    """Raise TrainingError when `state` cannot go on under `settings`; warn of changes that alter the curve."""
+    then, now = flat(state.settings), flat(settings.to_mapping())
+    changed = [key for key in sorted(then | now) if then.get(key) != now.get(key) and key not in _HARMLESS]
+    for key in changed:
+        change = f"{key} was {then.get(key)!r} and is now {now.get(key)!r}"
+        if key == "task" or key.startswith("network."):
+            raise TrainingError(f"cannot resume: {change}; choose another --output, or training.start_from")
+        logger.warning("resuming with other settings: %s; the curve differs from an uninterrupted run", change)
+
+
+def flat(mapping: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """A nested mapping as one level, with dotted keys and lists for tuples."""
+    result: dict[str, object] = {}
+    for key, value in mapping.items():
+        if isinstance(value, Mapping):
+            result |= flat(value, f"{prefix}{key}.")
+        else:
+            result[prefix + key] = _listed(value)
+    return result
+
+
+def _listed(value: object) -> object:
+    return [_listed(item) for item in value] if isinstance(value, list | tuple) else value
