@@ -1,0 +1,151 @@
+"""The command `mair`: a table of commands, and the one place where exceptions become messages and exit codes.
+
+A command's module is imported only when its name is on the command line, so that `mair --help` answers at once.
+Only the standard library is imported at the top: Ctrl-C during the imports below is then handled by `main` already.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, ParamSpec
+
+from mair_cli.cli import interrupts
+
+if TYPE_CHECKING:
+    import typer
+
+P = ParamSpec("P")
+
+DESCRIPTION = "Restore photographs with MaIR, a Mamba network, on any machine."
+DEBUG_VARIABLE = "MAIR_DEBUG"
+
+RESTORE = "Restore photographs"
+MEASURE = "Measure"
+MANAGE = "Models and machine"
+
+
+@dataclass(frozen=True)
+class Command:
+    """One line of the table.
+
+    Attributes:
+        name: what users type after `mair`.
+        target: `module:function`, imported on use; the function returns its exit code.
+        help: one line for `mair --help`; the function's docstring is shown by `mair NAME --help`.
+        panel: heading under which `mair --help` lists it.
+    """
+
+    name: str
+    target: str
+    help: str
+    panel: str
+
+    def load(self) -> Callable[..., int]:
+        """Import the function behind the command."""
+        module, _, function = self.target.partition(":")
+        loaded: Callable[..., int] = getattr(import_module(module), function)
+        return loaded
+
+
+COMMANDS = (
+    Command("upscale", "mair_cli.cli.upscale:upscale", "Enlarge photographs 2, 3 or 4 times.", RESTORE),
+    Command("denoise", "mair_cli.cli.denoise:denoise", "Remove noise, of a given level or a camera's.", RESTORE),
+    Command("deblur", "mair_cli.cli.deblur:deblur", "Undo motion blur.", RESTORE),
+    Command("dehaze", "mair_cli.cli.dehaze:dehaze", "Take haze out of photographs.", RESTORE),
+    Command("doctor", "mair_cli.cli.doctor:doctor", "Check this machine: versions, devices, back ends.", MANAGE),
+)
+
+
+def build_app(names: Collection[str] | None = None) -> typer.Typer:
+    """The Typer application.
+
+    Args:
+        names: commands to load in full; the others are listed with their one line only. None loads all.
+    """
+    import typer
+
+    from mair_cli.cli.options import group_options
+
+    app = typer.Typer(
+        name="mair",
+        help=DESCRIPTION,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(group_options)
+    for command in COMMANDS:
+        function = guarded(command.load()) if names is None or command.name in names else _placeholder
+        app.command(command.name, short_help=command.help, rich_help_panel=command.panel)(function)
+    return app
+
+
+def main() -> int:
+    """Run the command line on `sys.argv`; returns the exit code."""
+    try:
+        interrupts.install()
+        # Shell completion gets its words from the environment, and needs the options of all commands.
+        completing = any(name.startswith("_MAIR_COMPLETE") for name in os.environ)
+        build_app(None if completing else sys.argv[1:])(prog_name="mair")
+    except SystemExit as done:
+        code = done.code
+    except KeyboardInterrupt:
+        code = interrupts.exit_code()
+    else:
+        code = 0
+    return _flush(code if isinstance(code, int) else int(code is not None))
+
+
+def guarded(function: Callable[P, int]) -> Callable[P, None]:
+    """The function with its result as exit code, and every exception told in one or two lines."""
+
+    @functools.wraps(function)
+    def command(*args: P.args, **kwargs: P.kwargs) -> None:
+        import typer
+
+        raise typer.Exit(_outcome(functools.partial(function, *args, **kwargs)))
+
+    return command
+
+
+def _outcome(call: Callable[[], int]) -> int:
+    from mair_cli.cli import console
+    from mair_cli.errors import MairError
+
+    try:
+        return call()
+    except KeyboardInterrupt:
+        console.note("interrupted")
+        return interrupts.exit_code()
+    except BrokenPipeError:
+        interrupts.drop_stdout()  # whoever read our output has had enough, which is no news
+        return 1
+    except MairError as error:
+        console.error(str(error))
+        return error.exit_code
+    except Exception as error:
+        if interrupts.received():  # a library turned the interruption into an error of its own
+            return interrupts.exit_code()
+        if os.environ.get(DEBUG_VARIABLE):
+            raise
+        console.error(f"unexpected {type(error).__name__}: {error}\nThis is a defect; {DEBUG_VARIABLE}=1 shows where.")
+        return 1
+
+
+def _placeholder() -> None:
+    """Stands for a command whose name is not on the command line."""
+
+
+def _flush(code: int) -> int:
+    """Write out what stdout still holds, while a closed pipe can still be dealt with."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        interrupts.drop_stdout()
+        return code or 1
+    return code

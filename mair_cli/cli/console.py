@@ -1,0 +1,196 @@
+"""The one place that prints: data goes to stdout, everything meant for people to stderr.
+
+Streams are looked up at each call, never kept, so that a test or a caller may replace `sys.stdout` and `sys.stderr`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from rich.console import Console
+
+_LOG_LEVELS = {0: logging.WARNING, 1: logging.INFO}
+
+
+@dataclass
+class _Loudness:
+    """What the user asked to hear; one command runs per process, so one value is enough."""
+
+    quiet: bool = False
+
+
+_loudness = _Loudness()
+
+
+class _LogHandler(logging.Handler):
+    """Shows what libraries log, in the same form as our own messages."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _say(record.levelname.lower(), "yellow" if record.levelno >= logging.WARNING else "dim", record.getMessage())
+
+
+def configure(*, verbose: int = 0, quiet: bool = False) -> None:
+    """Set how much is shown on stderr: errors only (`quiet`), or also what libraries log (`verbose` 1: info, 2: all)."""
+    _loudness.quiet = quiet
+    logger = logging.getLogger("mair_cli")
+    logger.handlers = [_LogHandler()]
+    logger.setLevel(logging.ERROR if quiet else _LOG_LEVELS.get(verbose, logging.DEBUG))
+    logger.propagate = False
+
+
+def error(message: str) -> None:
+    """Say what went wrong; shown even with `--quiet`."""
+    _say("error", "bold red", message)
+
+
+def warn(message: str) -> None:
+    """Say what the user should know although work goes on."""
+    if not _loudness.quiet:
+        _say("warning", "bold yellow", message)
+
+
+def note(message: str) -> None:
+    """Say what is being done."""
+    if not _loudness.quiet:
+        _say("", "", message)
+
+
+def out(text: str) -> None:
+    """Write a line of plain data to stdout."""
+    with _beside_bars():
+        print(text.encode(_encoding(), "backslashreplace").decode(_encoding()), flush=True)
+
+
+def record(values: Mapping[str, object]) -> None:
+    """Write one JSON object as a line to stdout; infinite and undefined numbers become null, which JSON lacks."""
+    out(json.dumps({key: _plain(value) for key, value in values.items()}))
+
+
+def out_bytes(data: bytes) -> None:
+    """Write binary data, an image, to stdout."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, to_stdout: bool = True) -> None:
+    """Show a table; columns whose cells are all numbers stand to the right.
+
+    Args:
+        title: heading above the table; empty for none.
+        columns: heading of each column.
+        rows: one text per column each.
+        to_stdout: a table that the user asked for is data; one that accompanies other output goes to stderr.
+    """
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, column in enumerate(columns):
+        numeric = all(_is_number(row[index]) for row in rows)
+        shown.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        shown.add_row(*(Text(printable(cell)) for cell in row))
+    with _beside_bars():
+        _console(to_stdout=to_stdout).print(shown)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell or "0")
+    except ValueError:
+        return cell in ("-", "–")
+    return True
+
+
+class Progress:
+    """A progress bar on stderr, shown only where that is a terminal and the user did not ask for quiet."""
+
+    def __init__(self, description: str, total: int | None, unit: str) -> None:
+        from tqdm import tqdm
+
+        self._bar = tqdm(
+            total=total,
+            desc=printable(description),
+            unit=unit,
+            file=sys.stderr,
+            disable=True if _loudness.quiet else None,
+            leave=False,
+            dynamic_ncols=True,
+        )
+
+    def advance(self, steps: int = 1) -> None:
+        """Move on by `steps`."""
+        self._bar.update(steps)
+
+    def reach(self, done: int, total: int) -> None:
+        """Stand at `done` of `total`: the form in which the restorer reports its tiles."""
+        if self._bar.total != total:
+            self._bar.total = total
+        self._bar.update(done - self._bar.n)
+
+    def describe(self, description: str) -> None:
+        """Change the text before the bar."""
+        self._bar.set_description(printable(description))
+
+    def close(self) -> None:
+        """Take the bar off the screen."""
+        self._bar.close()
+
+
+@contextmanager
+def progress(description: str, total: int | None = None, unit: str = "it") -> Iterator[Progress]:
+    """A progress bar for the length of a `with` block; bars may be nested."""
+    bar = Progress(description, total, unit)
+    try:
+        yield bar
+    finally:
+        bar.close()
+
+
+def printable(text: str) -> str:
+    r"""The text with control characters and undecodable bytes of file names written as escapes (`\x1b`); keeps newlines."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
+def _say(label: str, style: str, message: str) -> None:
+    from rich.text import Text
+
+    text = Text(f"{label}: " if label else "", style=style)
+    text.append(printable(message), style="not bold default" if label else "")
+    with _beside_bars():
+        _console(to_stdout=False).print(text, soft_wrap=True, highlight=False)
+
+
+def _console(*, to_stdout: bool) -> Console:
+    from rich.console import Console
+
+    return Console(file=sys.stdout if to_stdout else sys.stderr, highlight=False, emoji=False, markup=False)
+
+
+def _beside_bars() -> AbstractContextManager[None]:
+    """Clears running progress bars while something is written; tqdm is not imported where no bar can exist."""
+    module = sys.modules.get("tqdm")
+    if module is None:
+        return nullcontext()
+    cleared: AbstractContextManager[None] = module.tqdm.external_write_mode(file=sys.stderr)
+    return cleared
+
+
+def _encoding() -> str:
+    return sys.stdout.encoding or "utf-8"
+
+
+def _plain(value: object) -> object:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

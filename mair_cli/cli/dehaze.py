@@ -1,0 +1,25 @@
+"""`mair dehaze`: taking haze out of photographs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mair_cli.cli.options import RestoreOptions, check_choice, with_restore_options
+
+
+@with_restore_options
+def dehaze(
+    options: RestoreOptions,
+    scene: Annotated[
+        str, typer.Option("--scene", metavar="indoor|outdoor|mixed", help="What the photographs show.")
+    ] = "mixed",
+) -> int:
+    """Take haze out of photographs.
+
+    `mair dehaze photo.png` writes photo_mair_dehazed.png beside it.
+    """
+    from mair_cli.cli.restore import Task, restore
+
+    return restore(options, Task("dehaze", scene=check_choice("--scene", scene, ("indoor", "outdoor", "mixed"))))

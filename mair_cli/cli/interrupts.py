@@ -1,0 +1,56 @@
+"""Signals that end the program: Ctrl-C, `kill` and a closed terminal all unwind the stack, so that nothing is left half done."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+
+_ENDING = ("SIGTERM", "SIGHUP")  # SIGHUP is unknown on Windows
+
+
+class _Received:
+    """The last signal, kept because a library may swallow the exception that the handler raises."""
+
+    number: int | None = None
+
+
+def install() -> None:
+    """Turn ending signals into KeyboardInterrupt; those that the caller ignores (`nohup`) stay ignored."""
+    _Received.number = None
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
+    for name in _ENDING:
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    _Received.number = number
+    raise KeyboardInterrupt
+
+
+def check() -> None:
+    """Raise KeyboardInterrupt if a signal came whose exception got lost; called between units of work."""
+    if _Received.number is not None:
+        raise KeyboardInterrupt
+
+
+def received() -> bool:
+    """Whether an ending signal came."""
+    return _Received.number is not None
+
+
+def exit_code() -> int:
+    """128 + the signal's number, as shells report it: 130 for Ctrl-C."""
+    return 128 + (signal.SIGINT if _Received.number is None else _Received.number)
+
+
+def drop_stdout() -> None:
+    """Send what is still buffered for a closed pipe nowhere, lest the interpreter complain when it ends."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):  # stdout is no real file, as in tests
+        pass
