@@ -38,9 +38,13 @@ class Logbook:
         """Append one row, in the order of the columns; raises TrainingError when the file cannot be written."""
         try:
             with self.path.open("a", newline="", encoding="utf-8") as stream:
-                csv.writer(stream).writerow(values)
+                csv.writer(stream).writerow([_text(value) for value in values])
         except OSError as error:
             raise TrainingError(f"cannot write {self.path}: {error.strerror}") from error
+
+
+def _text(value: object) -> str:
+    return f"{value:.9g}" if isinstance(value, float) else str(value)  # nine digits tell any two float32 apart
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:

@@ -27,14 +27,14 @@ class Outcome:
     Attributes:
         step: steps done, over all stretches.
         finished: whether that is all of them.
-        interrupted: whether a signal ended it.
+        signal: number of the signal that ended it, or None.
         best: highest validation PSNR, dB, or None.
         best_step: where it was measured.
     """
 
     step: int
     finished: bool
-    interrupted: bool
+    signal: int | None
     best: float | None
     best_step: int
 

@@ -9,30 +9,39 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # SIGHUP, a closed terminal, is unknown on Windows
+
 
 class StopRequest:
-    """Says when to stop: after SIGINT (Ctrl-C) or SIGTERM, or when the time is up.
+    """Says when to stop: after Ctrl-C, `kill` or a closed terminal, or when the time is up.
 
     Args:
         after_seconds: time from now on; None never stops by the clock.
+
+    Attributes:
+        signal: number of the signal that came, or None.
     """
 
     def __init__(self, after_seconds: float | None = None) -> None:
-        self.interrupted = False
+        self.signal: int | None = None
         self._end = None if after_seconds is None else time.monotonic() + after_seconds
 
     @property
     def due(self) -> bool:
         """Whether the run should save and leave now."""
-        return self.interrupted or (self._end is not None and time.monotonic() >= self._end)
+        return self.signal is not None or (self._end is not None and time.monotonic() >= self._end)
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Turn the first SIGINT or SIGTERM into a request; a second one interrupts at once, as usual."""
+        """Turn the first signal into a request; a second one interrupts at once. Ignored signals stay ignored."""
         if threading.current_thread() is not threading.main_thread():
             yield  # Python allows signal handlers in the main thread only
             return
-        before = {number: signal.signal(number, self._request) for number in (signal.SIGINT, signal.SIGTERM)}
+        numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
+        before = {number: signal.getsignal(number) for number in numbers}
+        for number, handler in before.items():
+            if handler != signal.SIG_IGN:
+                signal.signal(number, self._request)
         try:
             yield
         finally:
@@ -40,6 +49,6 @@ class StopRequest:
                 signal.signal(number, handler)
 
     def _request(self, number: int, frame: FrameType | None) -> None:
-        if self.interrupted:
+        if self.signal is not None:
             raise KeyboardInterrupt
-        self.interrupted = True
+        self.signal = number

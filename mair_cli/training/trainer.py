@@ -109,7 +109,7 @@ class Trainer:
         if self.world.leads:
             self._save()
             self._export("last")
-        return Outcome(self.step, self.step >= training.steps, stop.interrupted, self.best, self.best_step)
+        return Outcome(self.step, self.step >= training.steps, stop.signal, self.best, self.best_step)
 
     def _loop(self, batches: Iterator[Batch], stop: StopRequest) -> None:
         training = self.settings.training

@@ -1,0 +1,139 @@
+"""`mair train`: train a network from a recipe."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mair_cli.cli import console
+
+if TYPE_CHECKING:
+    from mair_cli.training.config import Settings
+    from mair_cli.training.reports import Outcome
+
+
+def train(
+    config: Annotated[Path, typer.Argument(help="Recipe, a TOML file.", show_default=False)],
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in the output folder stopped.")] = False,
+    images: Annotated[
+        list[str] | None,
+        typer.Option("--images", help="Folder or file to train on, instead of the recipe's; repeatable."),
+    ] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Run folder, instead of the recipe's.")] = None,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a setting: training.steps=1000; repeatable.")
+    ] = None,
+    stop_after_seconds: Annotated[
+        float | None, typer.Option("--stop-after-seconds", min=0, help="Save and end after this time.")
+    ] = None,
+    check_against: Annotated[
+        list[Path] | None,
+        typer.Option("--check-against", help="Don't train: look for images of this folder among the training images."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    backend: Annotated[str, typer.Option(help="Scan back end: auto, mamba-ssm, triton, numba or reference.")] = "auto",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check settings and images, say what would be done.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Errors only.")] = False,
+) -> int:
+    """Train a network from a recipe, or go on with a run.
+
+    All that a run writes lies in its folder: logs, a plot, its state for --resume, and the weights, which every other
+    command takes with --weights. Ctrl-C saves. Under torchrun, several GPUs or machines train together.
+    """
+    from mair_cli.training.config import read_settings
+
+    console.configure(quiet=quiet)
+    logging.getLogger("mair_cli.training").setLevel(logging.ERROR if quiet else logging.INFO)
+    settings = read_settings(config, _overrides(images, output, changes))
+    if check_against:
+        return _check_against(settings, check_against)
+    if dry_run:
+        _describe(settings)
+        return 0
+    return _run(settings, device, backend, resume, stop_after_seconds)
+
+
+def _overrides(images: list[str] | None, output: Path | None, changes: list[str] | None) -> list[str]:
+    """Options as `section.key=value`; what the user wrote with --set comes last and wins."""
+    result = []
+    if images:
+        result.append(f"data.images=[{', '.join(_quoted(place) for place in images)}]")
+    if output:
+        result.append(f"output={_quoted(str(output))}")
+    return result + (changes or [])
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _describe(settings: Settings) -> None:
+    from mair_cli.models import build_network
+    from mair_cli.training.sets import split_paths
+
+    training, measured = split_paths(settings)
+    parameters = sum(p.numel() for p in build_network(settings.network).parameters())
+    console.note(f"{settings.name}: {parameters:,} parameters, {settings.training.steps} steps, into {settings.folder}")
+    console.note(f"{len(training)} images to train on, {len(measured)} to measure on")
+
+
+def _run(settings: Settings, device: str, backend: str, resume: bool, stop_after_seconds: float | None) -> int:
+    from mair_cli.cli.train_progress import ConsoleObserver
+    from mair_cli.runtime.device import choose_device
+    from mair_cli.training.distributed import World
+    from mair_cli.training.trainer import train as run_training
+
+    world = World.from_environment()
+    if device in ("auto", "cuda") and world.size > 1:
+        chosen = choose_device("auto" if device == "auto" else f"cuda:{world.local_rank}")
+        chosen = choose_device(f"cuda:{world.local_rank}") if chosen.type == "cuda" else chosen
+    else:
+        chosen = choose_device(device)
+    with console.progress(settings.name, settings.training.steps, "step") as bar:
+        outcome = run_training(
+            settings,
+            chosen,
+            backend=backend,
+            resume=resume,
+            stop_after_seconds=stop_after_seconds,
+            observer=ConsoleObserver(settings, bar),
+        )
+    if world.leads:
+        _report(settings, outcome)
+    return 0 if outcome.signal is None else 128 + outcome.signal
+
+
+def _report(settings: Settings, outcome: Outcome) -> None:
+    from mair_cli.training.curve import draw_curve
+
+    drawn = draw_curve(settings.folder)
+    steps = f"{outcome.step} of {settings.training.steps} steps"
+    console.note(f"{'done' if outcome.finished else 'stopped'}: {steps}, all in {settings.folder}")
+    if outcome.best is not None:
+        console.note(f"best PSNR {outcome.best:.3f} dB at step {outcome.best_step}: {settings.name}-best.safetensors")
+    if not drawn:
+        console.note("no plot of the curve: matplotlib is missing (pip install 'mair-cli[train]')")
+    if not outcome.finished:
+        console.note("go on with --resume")
+
+
+def _check_against(settings: Settings, folders: list[Path]) -> int:
+    from mair_cli.training.contamination import find_contamination
+    from mair_cli.training.images import find_images
+
+    training = find_images(settings.data.images, settings.data.exclude)
+    forbidden = find_images([str(folder) for folder in folders])
+    with console.progress("comparing", len(training) + len(forbidden), "image") as bar:
+        matches = find_contamination(training, forbidden, on_image=bar.advance)
+    rows = [[str(match.training), str(match.forbidden), f"{match.similarity:.3f}"] for match in matches]
+    if rows:
+        console.table("Found in both", ("trained on", "shows", "similarity"), rows)
+        return 1
+    console.note(f"none of {len(forbidden)} images is among the {len(training)} to train on")
+    return 0
