@@ -1,0 +1,167 @@
+"""Running a network over an image, tile by tile, with what memory there is.
+
+Geometry comes from `tiling`, blending from `blending`; this file owns the tensors and the answer to lack of memory. A
+batch that does not fit is run one tile at a time. A single tile that does not fit is itself cut into tiles of half its
+side, and their blended result takes its place: whatever was finished stays, no pixel is left out,
+and later tiles start at the size that is known to fit.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from mair_cli.errors import MairError
+from mair_cli.pipeline.blending import Canvas, FloatArray
+from mair_cli.pipeline.pixels import allocate, store_rounded, to_unit
+from mair_cli.pipeline.tiling import plan_tiles
+from mair_cli.runtime.memory import is_out_of_memory, release_memory
+
+logger = logging.getLogger(__name__)
+
+TensorFunction = Callable[[Tensor], Tensor]
+"""(B, C, h, w) float32 in [0, 1] → (B, C, h·scale, w·scale), any float type."""
+Progress = Callable[[int, int], None]
+"""Called with (tiles done, tiles in all)."""
+
+SMALLEST_TILE = 16
+"""Tiles are not halved below this side: where not even that fits, another tile size will not help."""
+
+
+def run_tiled(
+    network: TensorFunction,
+    image: npt.NDArray[np.generic],
+    scale: int,
+    *,
+    tile: int,
+    overlap: int,
+    batch: int = 1,
+    multiple: int = 1,
+    device: torch.device | None = None,
+    progress: Progress | None = None,
+) -> npt.NDArray[np.generic]:
+    """Restore an image in overlapping, smoothly blended tiles.
+
+    `image` is `(H, W, C)`, uint8, uint16 or float32 in [0, 1]; the result `(H·scale, W·scale, C)` is of the same type.
+    `tile` is the largest tile side in input pixels, 0 for the whole image at once; `overlap` the pixels that
+    neighbours share at least, at most half a tile. `batch` tiles are run in one call. Tiles are filled up by
+    reflection to sides that `multiple` divides. The image and the result stay in host memory; the network sees float32
+    tensors on `device`.
+
+    Raises MairError where even the smallest tile does not fit the memory, or where the network's result is not finite.
+    """
+    height, width, channels = image.shape
+    grid = plan_tiles(height, width, tile, overlap, multiple)
+    out = allocate((height * scale, width * scale, channels), image.dtype.newbyteorder("="))
+    canvas = Canvas(out, grid, scale, store_rounded)
+    runner = TileRunner(network, scale, overlap, batch=batch, multiple=multiple, device=device)
+    places = list(grid)
+    done = 0
+    while done < len(places):
+        chunk = places[done : done + runner.batch]
+        tiles = [to_unit(image[region.slices]) for _, _, region in chunk]
+        for (row, column, _), result in zip(chunk, runner.restore(tiles), strict=True):
+            canvas.add(row, column, result)
+            done += 1
+            if progress is not None:
+                progress(done, len(places))
+    return out
+
+
+class TileRunner:
+    """Runs the network on tiles, and remembers which sizes the memory has refused."""
+
+    def __init__(
+        self,
+        network: TensorFunction,
+        scale: int,
+        overlap: int,
+        *,
+        batch: int = 1,
+        multiple: int = 1,
+        device: torch.device | None = None,
+    ) -> None:
+        self.batch = batch
+        self._network = network
+        self._scale = scale
+        self._overlap = overlap
+        self._multiple = multiple
+        self._device = device or torch.device("cpu")
+        self._largest: int | None = None  # side of the largest tile that may be tried; None before any refusal
+
+    def restore(self, tiles: list[FloatArray]) -> Iterable[FloatArray]:
+        """Restore tiles of one size, `(h, w, C)` float32 in [0, 1]; the results are float32, not clipped."""
+        if len(tiles) > 1 and self._fits(tiles[0]):
+            results = self._try(tiles)
+            if results is not None:
+                return results
+            self.batch = 1
+            logger.warning("Memory ran out with %d tiles at once: going on with one at a time.", len(tiles))
+        return (self._restore_one(tile) for tile in tiles)
+
+    def _restore_one(self, tile: FloatArray) -> FloatArray:
+        if self._fits(tile):
+            results = self._try([tile])
+            if results is not None:
+                return results[0]
+            self._refuse(max(tile.shape[:2]))
+        return self._restore_in_parts(tile)
+
+    def _restore_in_parts(self, tile: FloatArray) -> FloatArray:
+        """Restore a tile that is too large as if it were an image of its own."""
+        height, width, channels = tile.shape
+        grid = plan_tiles(height, width, self._largest or 0, self._overlap, self._multiple)
+        out = np.empty((height * self._scale, width * self._scale, channels), np.float32)
+        canvas = Canvas(out, grid, self._scale, np.copyto)
+        for row, column, region in grid:
+            canvas.add(row, column, self._restore_one(tile[region.slices]))
+        return out
+
+    def _fits(self, tile: FloatArray) -> bool:
+        return self._largest is None or max(tile.shape[:2]) <= self._largest
+
+    def _refuse(self, side: int) -> None:
+        half = (side + 1) // 2
+        if half < SMALLEST_TILE or half >= side:
+            raise MairError(
+                f"Memory ran out on a tile of {side} pixels, and smaller ones would not help: close other programs,"
+                " use --device cpu, or choose a smaller model; --tile sets the size."
+            )
+        logger.warning(
+            "Memory ran out on a tile of %d pixels: going on with %d (--tile %d avoids this).", side, half, half
+        )
+        self._largest = half
+
+    def _try(self, tiles: list[FloatArray]) -> list[FloatArray] | None:
+        """Restore tiles in one call; None where memory runs out."""
+        try:
+            return self._run(tiles)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        # Only here, past the handler, are the failed call's tensors unreachable and can be given back.
+        release_memory(self._device)
+        return None
+
+    def _run(self, tiles: list[FloatArray]) -> list[FloatArray]:
+        height, width = tiles[0].shape[:2]
+        stack = np.stack([_fill_up(tile, self._multiple) for tile in tiles])
+        x = torch.from_numpy(stack).to(self._device).permute(0, 3, 1, 2).contiguous()
+        y = self._network(x)[:, :, : height * self._scale, : width * self._scale].float()
+        # Any infinity or NaN makes the sum so: half precision can overflow, and the cast to integers would hide it.
+        if not bool(torch.isfinite(y.sum())):
+            raise MairError("The network's result is not finite. Use --precision fp32, or other weights.")
+        return list(y.permute(0, 2, 3, 1).contiguous().cpu().numpy())
+
+
+def _fill_up(tile: FloatArray, multiple: int) -> FloatArray:
+    """Reflect at the bottom and right up to sides that `multiple` divides; works for any size, down to one pixel."""
+    missing = [(0, -length % multiple) for length in tile.shape[:2]]
+    if not any(after for _, after in missing):
+        return tile
+    return np.pad(tile, (*missing, (0, 0)), mode="reflect")

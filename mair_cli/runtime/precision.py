@@ -1,0 +1,27 @@
+"""Arithmetic of a network: float32, or half-width floats where PyTorch's autocast finds them safe."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from mair_cli.errors import BackendError, UsageError
+
+PRECISIONS = ("fp32", "bf16", "fp16")
+_HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def check_precision(precision: str, device: torch.device) -> None:
+    """Raise UsageError for an unknown precision and BackendError for one that the device cannot compute in."""
+    if precision not in PRECISIONS:
+        raise UsageError(f"--precision {precision}: unknown. Use {', '.join(PRECISIONS)}.")
+    if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        raise BackendError(f"--precision bf16: {device} cannot compute in bfloat16. Use fp16 or fp32.")
+
+
+def arithmetic(precision: str, device: torch.device) -> AbstractContextManager[object]:
+    """A fresh context in which the network computes in `precision`; weights and results stay float32 outside."""
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=_HALF[precision])
