@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mair_cli.ops.nested_scan import DIRECTIONS, scan_orders
-from mair_cli.ops.selective_scan import selective_scan
+from mair_cli.ops.selective_scan import merged_scan, selective_scan
 
 
 @lru_cache(maxsize=64)
@@ -32,7 +32,7 @@ def _order_tensor(height: int, width: int, stripe: int, shifted: bool, pattern: 
 
 
 class SequenceShuffleAttention(nn.Module):
-    """Weighs the four directions: pooled over pixels, mixed within each channel, squashed to (0, 1); network.md, 3."""
+    """Parameters of sequence shuffle attention; `mair_cli.ops.selective_scan.shuffle_attention` applies them."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -40,12 +40,12 @@ class SequenceShuffleAttention(nn.Module):
         # Published checkpoints call the convolution `gating.1`; its place 0 held the pooling, which has no parameters.
         self.gating = nn.Sequential(nn.Identity(), nn.Conv2d(shuffled, shuffled, 1, groups=channels))
 
-    def forward(self, y: Tensor) -> Tensor:
-        """Merge (B, K, L, D) from the scan into (B, L, D)."""
-        batch, directions, _, channels = y.shape
-        pooled = y.mean(dim=2).transpose(1, 2).reshape(batch, -1, 1, 1)
-        weight = torch.sigmoid(self.gating(pooled)).view(batch, channels, directions)
-        return torch.einsum("bkld,bdk->bld", y, weight)
+    @property
+    def gate(self) -> tuple[Tensor, Tensor]:
+        """Weight (4·D, 4, 1, 1) and bias (4·D,) of the map from pooled directions to their weights."""
+        convolution = self.gating[1]
+        assert isinstance(convolution, nn.Conv2d) and convolution.bias is not None
+        return convolution.weight, convolution.bias
 
 
 class VisionMambaModule(nn.Module):
@@ -105,25 +105,25 @@ class VisionMambaModule(nn.Module):
         features, gate = self.in_proj(x).chunk(2, dim=-1)
         u = F.silu(self.conv2d(features.permute(0, 3, 1, 2))).permute(0, 2, 3, 1)
         y = self._scan(u.reshape(batch, height * width, -1), height, width)
-        y = self.gating(y) if self.gating is not None else y.sum(dim=1)
         y = self.out_norm(y).view(batch, height, width, -1) * F.silu(gate)
         out: Tensor = self.out_proj(y)
         return out
 
     def _scan(self, u: Tensor, height: int, width: int) -> Tensor:
-        """Scan (B, L, D) in all directions: (B, K, L, D), pixels in image order."""
+        """Scan (B, L, D) in all directions and merge them: (B, L, D), pixels in image order."""
         directions, inner = self.dt_projs_bias.shape
-        projections = F.linear(u, self.x_proj_weight.flatten(0, 1)).unflatten(-1, (directions, -1))
-        return selective_scan(
+        arguments = (
             u,
-            projections,
+            F.linear(u, self.x_proj_weight.flatten(0, 1)).unflatten(-1, (directions, -1)),
             self.dt_projs_weight,
             self.dt_projs_bias,
             -torch.exp(self.A_logs.float()).view(directions, inner, -1),
             self.Ds.view(directions, inner),
             _order_tensor(height, width, self.stripe, self.shifted, self.pattern, u.device),
-            self.scan_backend,
         )
+        if self.gating is None:
+            return selective_scan(*arguments, self.scan_backend).sum(dim=1)
+        return merged_scan(*arguments, *self.gating.gate, self.scan_backend)
 
 
 class Mlp(nn.Module):

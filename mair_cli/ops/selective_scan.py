@@ -109,6 +109,47 @@ def selective_scan(
     return _scan_function(resolve_backend(backend, u.device))(u, projections, dt_weight, dt_bias, A, skip, order)
 
 
+def shuffle_attention(y: Tensor, gate_weight: Tensor, gate_bias: Tensor) -> Tensor:
+    """Sequence shuffle attention in plain PyTorch: weigh the directions against each other, channel by channel.
+
+    Args:
+        y: (B, K, L, D) from the scan.
+        gate_weight: (D · K, K, 1, 1), a 1×1 convolution with D groups: group d maps directions to directions.
+        gate_bias: (D · K,).
+
+    Returns:
+        (B, L, D): Σₖ weight[k, d] · y[k, :, d]. Source: network.md, 3.
+    """
+    batch, directions, _, channels = y.shape
+    pooled = y.mean(dim=2).transpose(1, 2).reshape(batch, -1, 1, 1)
+    weight = torch.sigmoid(F.conv2d(pooled, gate_weight, gate_bias, groups=channels)).view(batch, channels, directions)
+    return (y * weight.transpose(1, 2).unsqueeze(2)).sum(dim=1)
+
+
+def merged_scan(
+    u: Tensor,
+    projections: Tensor,
+    dt_weight: Tensor,
+    dt_bias: Tensor,
+    A: Tensor,
+    skip: Tensor,
+    order: Tensor,
+    gate_weight: Tensor,
+    gate_bias: Tensor,
+    backend: str = "auto",
+) -> Tensor:
+    """`selective_scan` followed by `shuffle_attention`, in one where the back end can: (B, L, D)."""
+    name = resolve_backend(backend, u.device)
+    if name == "numba":
+        from mair_cli.ops import numba_scan
+
+        return numba_scan.merged_scan(
+            u, projections, dt_weight, dt_bias, A, skip, order, gate_weight, gate_bias
+        )
+    y = _scan_function(name)(u, projections, dt_weight, dt_bias, A, skip, order)
+    return shuffle_attention(y, gate_weight, gate_bias)
+
+
 def resolve_backend(name: str, device: torch.device) -> str:
     """Name of the back end that `name` (one of `BACKENDS`, or `auto`) stands for on `device`; cached.
 
