@@ -40,7 +40,7 @@ class _LogHandler(logging.Handler):
 
 
 def configure(*, verbose: int = 0, quiet: bool = False) -> None:
-    """Set how much is shown on stderr: errors only (`quiet`), or also what libraries log (`verbose` 1: info, 2: all)."""
+    """Set how much is shown on stderr: errors only (`quiet`), or libraries' log too (`verbose` 1: info, 2: all)."""
     _loudness.quiet = quiet
     logger = logging.getLogger("mair_cli")
     logger.handlers = [_LogHandler()]
@@ -160,7 +160,7 @@ def progress(description: str, total: int | None = None, unit: str = "it") -> It
 
 
 def printable(text: str) -> str:
-    r"""The text with control characters and undecodable bytes of file names written as escapes (`\x1b`); keeps newlines."""
+    r"""The text with control characters and undecodable bytes of file names as escapes (`\x1b`); newlines stay."""
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 

@@ -37,7 +37,9 @@ def denoise(
     if real:
         return restore(options, Task("real-denoise"))
     if sigma is None:
-        raise UsageError("Which noise? Give --sigma S (its level of 255), --sigma auto, or --real for a camera's noise.")
+        raise UsageError(
+            "Which noise? Give --sigma S (its level of 255), --sigma auto, or --real for a camera's noise."
+        )
     return restore(options, Task("denoise", sigma=parse_sigma(sigma)))
 
 

@@ -1,10 +1,11 @@
-"""Signals that end the program: Ctrl-C, `kill` and a closed terminal all unwind the stack, so that nothing is left half done."""
+"""Signals that end the program: Ctrl-C, `kill` and a closed terminal unwind the stack, so nothing stays half done."""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
 
 _ENDING = ("SIGTERM", "SIGHUP")  # SIGHUP is unknown on Windows
@@ -50,7 +51,5 @@ def exit_code() -> int:
 
 def drop_stdout() -> None:
     """Send what is still buffered for a closed pipe nowhere, lest the interpreter complain when it ends."""
-    try:
+    with suppress(OSError, ValueError):  # stdout may be no real file, as in tests
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, ValueError):  # stdout is no real file, as in tests
-        pass

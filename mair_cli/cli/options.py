@@ -1,6 +1,6 @@
 """Options shared by several commands, as `Annotated` aliases, and the set that every restoring command takes.
 
-Help texts stand here once. Choices are plain strings, checked where they are used, so that errors are worded as all others.
+Help texts stand here once. Choices are plain strings, checked where they are used: errors are then worded alike.
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ Format = Annotated[
 ]
 Quality = Annotated[
     int | None,
-    typer.Option("--quality", metavar="1-100", min=1, max=100, rich_help_panel=OUTPUT, help="Quality of lossy formats."),
+    typer.Option(
+        "--quality", metavar="1-100", min=1, max=100, rich_help_panel=OUTPUT, help="Quality of lossy formats."
+    ),
 ]
 Alpha = Annotated[
     str,
@@ -86,7 +88,9 @@ SkipExisting = Annotated[
 Compare = Annotated[
     bool,
     typer.Option(
-        "--compare", rich_help_panel=OUTPUT, help="Also write a picture of input and result side by side, with a detail."
+        "--compare",
+        rich_help_panel=OUTPUT,
+        help="Also write a picture of input and result side by side, with a detail.",
     ),
 ]
 MaxPixels = Annotated[
@@ -113,7 +117,11 @@ Model = Annotated[
 Weights = Annotated[
     Path | None,
     typer.Option(
-        "--weights", "-w", metavar="FILE", rich_help_panel=NETWORK, help="A checkpoint file (.pth, .ckpt, .safetensors)."
+        "--weights",
+        "-w",
+        metavar="FILE",
+        rich_help_panel=NETWORK,
+        help="A checkpoint file (.pth, .ckpt, .safetensors).",
     ),
 ]
 Stripe = Annotated[
@@ -128,21 +136,30 @@ Stripe = Annotated[
 ]
 Ensemble = Annotated[
     bool,
-    typer.Option("--ensemble", rich_help_panel=NETWORK, help="Mean over 8 flips and turns: a little better, 8 times slower."),
+    typer.Option(
+        "--ensemble", rich_help_panel=NETWORK, help="Mean over 8 flips and turns: a little better, 8 times slower."
+    ),
 ]
 Offline = Annotated[
     bool,
-    typer.Option("--offline", rich_help_panel=NETWORK, help="Open no network connection (MAIR_OFFLINE=1 does the same)."),
+    typer.Option(
+        "--offline", rich_help_panel=NETWORK, help="Open no network connection (MAIR_OFFLINE=1 does the same)."
+    ),
 ]
 Tile = Annotated[
     str,
     typer.Option(
-        "--tile", metavar="auto|N|0", rich_help_panel=SPEED, help="Tile side in input pixels; 0 takes the image as a whole."
+        "--tile",
+        metavar="auto|N|0",
+        rich_help_panel=SPEED,
+        help="Tile side in input pixels; 0 takes the image as a whole.",
     ),
 ]
 Overlap = Annotated[
     int | None,
-    typer.Option("--overlap", metavar="N", min=0, rich_help_panel=SPEED, help="Input pixels that neighbouring tiles share."),
+    typer.Option(
+        "--overlap", metavar="N", min=0, rich_help_panel=SPEED, help="Input pixels that neighbouring tiles share."
+    ),
 ]
 Device = Annotated[
     str, typer.Option("--device", metavar="auto|cpu|cuda[:N]|mps", rich_help_panel=SPEED, help="Where to compute.")
@@ -173,7 +190,8 @@ DryRun = Annotated[
     bool, typer.Option("--dry-run", rich_help_panel=REPORT, help="Show what would be written, and write nothing.")
 ]
 Json = Annotated[
-    bool, typer.Option("--json", rich_help_panel=REPORT, help="One JSON object per image on stdout, nothing else there.")
+    bool,
+    typer.Option("--json", rich_help_panel=REPORT, help="One JSON object per image on stdout, nothing else there."),
 ]
 Verbose = Annotated[
     int, typer.Option("--verbose", "-v", count=True, metavar="", rich_help_panel=REPORT, help="Say more; -vv says all.")

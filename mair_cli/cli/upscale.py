@@ -14,7 +14,9 @@ def upscale(
     options: RestoreOptions,
     scale: Annotated[
         int | None,
-        typer.Option("--scale", "-s", metavar="2|3|4", help="How much larger. Default: 4, or what the named model does."),
+        typer.Option(
+            "--scale", "-s", metavar="2|3|4", help="How much larger. Default: 4, or what the named model does."
+        ),
     ] = None,
 ) -> int:
     """Enlarge photographs 2, 3 or 4 times.

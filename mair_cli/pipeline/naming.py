@@ -10,6 +10,7 @@ import os
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,12 +27,12 @@ class Source:
     Attributes:
         path: its file; None for standard input.
         folder: the folder named by the user in which it was found; None for a file named by itself.
-        several: whether the user named more inputs than this one file or folder.
+        alone: whether this file or folder is all that the user named.
     """
 
     path: Path | None
     folder: Path | None = None
-    several: bool = False
+    alone: bool = True
 
     @property
     def name(self) -> str:
@@ -89,35 +90,45 @@ def collect(
     """
     if arguments.count(STANDARD_STREAM) > 1:
         raise UsageError("- (standard input) can be given only once.")
-    sources: dict[str, Source] = {}
+    sources: dict[tuple[str, str], Source] = {}
     problems: list[tuple[str, str]] = []
     for argument in arguments:
         if argument == STANDARD_STREAM:
-            sources[STANDARD_STREAM] = Source(None, several=len(arguments) > 1)
+            sources["", ""] = Source(None, alone=len(arguments) == 1)
             continue
-        paths = _expand(argument)
-        several = len(arguments) > 1 or len(paths) > 1
+        paths = _expand(argument, is_image)
+        alone = len(arguments) == len(paths) == 1
         if not paths:
             problems.append((argument, _why_missing(argument)))
         for path in paths:
             if path.is_dir():
-                walked = _walk(path, recursive, is_image, leave_out, problems)
-                for file in walked:
-                    sources.setdefault(str(file), Source(file, folder=path, several=several))
+                files = _walk(path, recursive, is_image, leave_out, problems)
+                found = [Source(file, folder=path, alone=alone) for file in files]
             else:
-                sources.setdefault(str(path), Source(path, several=several))
+                found = [Source(path, alone=alone)]
+            for source in found:
+                sources.setdefault(_source_key(source), source)
     if not sources:
         raise UsageError("\n".join(f"{name}: {reason}" for name, reason in problems[:_NAMED_AT_MOST]))
     return Found(tuple(sources.values()), tuple(problems))
 
 
-def _expand(argument: str) -> list[Path]:
+def _source_key(source: Source) -> tuple[str, str]:
+    """Equal where one file was named twice; a file found below a folder counts beside the same one named by itself."""
+    path = source.path or Path()
+    folder = "" if source.folder is None else os.path.realpath(source.folder)
+    return os.path.join(os.path.realpath(path.parent), path.name), folder  # noqa: PTH118 - realpath works on text
+
+
+def _expand(argument: str, is_image: Callable[[str], bool]) -> list[Path]:
     """The paths an argument stands for; empty if there are none. Shells that do not expand globs hand them to us."""
     if not argument:
         return []
-    if os.path.lexists(argument) or not glob.has_magic(argument):
-        return [Path(argument)] if os.path.lexists(argument) else []
-    return [Path(match) for match in sorted(glob.glob(argument, recursive=True))]
+    if os.path.lexists(argument):
+        return [Path(argument)]
+    # Path.glob takes no absolute patterns, and knows nothing of a pattern's leading folders.
+    matches = sorted(glob.glob(argument, recursive=True)) if glob.has_magic(argument) else []  # noqa: PTH207
+    return [Path(match) for match in matches if is_image(match) or Path(match).is_dir()]
 
 
 def _why_missing(argument: str) -> str:
@@ -135,6 +146,8 @@ def _walk(
 ) -> list[Path]:
     """Images in a folder, sorted; links to folders are not followed, so that a loop of links ends."""
     excluded = None if leave_out is None else os.path.realpath(leave_out)
+    if excluded == os.path.realpath(folder):
+        excluded = None  # results into the folder of the inputs: found, and then refused by name where they would clash
 
     def unreadable(error: OSError) -> None:
         problems.append((str(error.filename), error.strerror or "cannot be read"))
@@ -142,15 +155,16 @@ def _walk(
     found: list[Path] = []
     troubles = len(problems)
     for parent, folders, files in os.walk(folder, onerror=unreadable):
+        found += (Path(parent, name) for name in sorted(files) if not name.startswith(".") and is_image(name))
         folders[:] = sorted(
             name
             for name in folders
             if recursive and not name.startswith(".") and os.path.realpath(Path(parent, name)) != excluded
         )
-        if os.path.realpath(parent) != excluded:
-            found += (Path(parent, name) for name in sorted(files) if not name.startswith(".") and is_image(name))
     if not found and len(problems) == troubles:
-        problems.append((str(folder), "no images in this folder" + ("" if recursive else "; --recursive descends into folders")))
+        problems.append(
+            (str(folder), "no images in this folder" + ("" if recursive else "; --recursive descends into folders"))
+        )
     return found
 
 
@@ -158,72 +172,64 @@ def place(
     sources: Sequence[Source],
     extensions: Sequence[str],
     *,
-    output: Path | None,
     suffix: str,
+    output: Path | None = None,
+    into_folder: bool = False,
 ) -> list[Path]:
     """Where each result goes. Results that would share a name get the input's extension into it (`x_jpg`, `x_png`).
 
     Args:
         sources: what is restored.
         extensions: for each, the extension of its result, with the dot.
-        output: what the user named: a file for one input that is a file, else a folder; None puts results beside.
         suffix: what `name_suffix` says.
+        output: what the user named; None puts results beside the inputs.
+        into_folder: `output` is a folder even for a single file.
 
     Returns:
         A path for each source, in order; they differ even where capitals do not count.
 
     Raises:
-        UsageError: two results would still share a name, or `output` does not suit the inputs.
+        UsageError: two results would still share a name, or a result has nowhere to go.
     """
-    _check_output(sources, output)
 
     def spot(index: int, tag: str) -> Path:
-        return _spot(sources[index], extensions[index], output, suffix, tag)
+        source, extension = sources[index], extensions[index]
+        if source.folder is not None:
+            root = _result_folder(source, source.folder, suffix, output)
+            return root / source.within.with_name(source.within.stem + tag + extension)
+        if output is not None and source.alone and not into_folder:
+            return output
+        if output is None and source.path is None:
+            raise UsageError(
+                "Standard input has no folder to write to: give --output FILE, or -o - for standard output."
+            )
+        parent = output if output is not None else Path(source.name).parent
+        return parent / f"{source.within.stem}{tag}{suffix}{extension}"
 
     plain = [spot(index, "") for index in range(len(sources))]
-    taken = Counter(map(path_key, plain))
+    keys = [path_key(path) for path in plain]
+    taken = Counter(keys)
     places = [
-        path if taken[path_key(path)] == 1 else spot(index, _tag(sources[index])) for index, path in enumerate(plain)
+        path if taken[key] == 1 else spot(index, _tag(sources[index]))
+        for index, (path, key) in enumerate(zip(plain, keys, strict=True))
     ]
-    _refuse_clashes([source.name for source in sources], places)
+    _refuse_clashes(zip((source.name for source in sources), places, strict=True))
     return places
 
 
+def _result_folder(source: Source, folder: Path, suffix: str, output: Path | None) -> Path:
+    """Top of the tree that mirrors `folder`."""
+    if folder.name in ("", ".."):  # `.`, `..` and the like have a name only when written out
+        folder = folder.resolve()
+    if output is not None:
+        return output if source.alone else output / folder.name
+    if not folder.name:
+        raise UsageError(f"{folder} has no name to derive another from: say where to write with --output FOLDER.")
+    return folder.with_name(folder.name + suffix)
+
+
 def _tag(source: Source) -> str:
-    return "" if source.path is None else source.path.suffix.replace(".", "_")
-
-
-def _spot(source: Source, extension: str, output: Path | None, suffix: str, tag: str) -> Path:
-    if source.folder is not None:
-        if output is None:
-            whole = Path(os.path.abspath(source.folder))  # a folder given as `.` or `..` has a name only so
-            if not whole.name:
-                raise UsageError(f"{source.folder} has no name to derive another from: say where to write with --output.")
-            root = whole.with_name(whole.name + suffix)
-            if not source.folder.is_absolute() and source.folder.name not in ("", ".."):
-                root = source.folder.with_name(source.folder.name + suffix)
-        else:
-            root = output / Path(os.path.abspath(source.folder)).name if source.several else output
-        return root / source.within.with_name(source.within.stem + tag + extension)
-    if output is not None and not source.several and not is_folder(output):
-        return output
-    if output is None and source.path is None:
-        raise UsageError("Standard input has no folder: say where to write with --output FILE, or -o - for standard output.")
-    parent = output if output is not None or source.path is None else source.path.parent
-    return (parent or Path()) / f"{source.within.stem}{tag}{suffix}{extension}"
-
-
-def is_folder(output: Path) -> bool:
-    """Whether an output named by the user is an existing folder."""
-    return output.is_dir()
-
-
-def _check_output(sources: Sequence[Source], output: Path | None) -> None:
-    if output is None:
-        return
-    wants_folder = any(source.several or source.folder is not None for source in sources)
-    if wants_folder and output.exists() and not output.is_dir():
-        raise UsageError(f"--output {output}: several inputs, or a folder, need a folder to write to, and this is a file.")
+    return source.within.suffix.replace(".", "_")
 
 
 def companion(destination: Path) -> Path:
@@ -237,55 +243,52 @@ def path_key(path: Path) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", real).casefold())
 
 
-def _refuse_clashes(names: Sequence[str], places: Sequence[Path]) -> None:
+def _refuse_clashes(targets: Iterable[tuple[str, Path]]) -> None:
     first: dict[str, str] = {}
-    for name, target in zip(names, places, strict=True):
+    for name, target in targets:
         other = first.setdefault(path_key(target), name)
         if other != name:
             raise UsageError(f"{other} and {name} would both be written to {target}: restore them in two runs.")
 
 
-def check_targets(
-    targets: Iterable[tuple[str, Path]], *, protected: Collection[Path], may_exist: bool
-) -> None:
+def check_targets(targets: Sequence[tuple[str, Path]], *, protected: Collection[Path], may_exist: bool) -> None:
     """Refuse a run that would destroy something or could not write.
 
     Args:
         targets: every file to be written, each with the name of the input it comes from.
-        protected: files that must survive: inputs, ground truth, weights.
+        protected: files that the run reads: inputs, ground truth, weights.
         may_exist: whether targets that exist are taken care of (`--overwrite`, `--skip-existing`).
 
     Raises:
-        UsageError: two targets share a name; a target is a protected file, also through a link or another name; a target
-            exists; or it cannot be written where it should be.
+        UsageError: two targets share a name; a target is a protected file, also through a link or another name; a
+            target exists; or it cannot be written where it should be.
     """
-    pairs = list(targets)
-    _refuse_clashes([name for name, _ in pairs], [path for _, path in pairs])
-    identities = {identity: path for path in protected for identity in _identity(path)}
-    keys = {path_key(path): path for path in protected}
+    _refuse_clashes(targets)
+    owners: dict[object, Path] = {mark: path for path in protected for mark in _marks(path)}
     existing = []
-    for _, target in pairs:
-        for same in (*(identities.get(identity) for identity in _identity(target)), keys.get(path_key(target))):
-            if same is not None:
-                raise UsageError(f"{target} is the input {same} itself, or linked to it: choose another --output.")
+    for _, target in targets:
+        for mark in _marks(target):
+            if mark in owners:
+                raise UsageError(
+                    f"{target} is {owners[mark]} itself or linked to it, which this run reads: choose another --output."
+                )
         if target.is_dir():
-            raise UsageError(f"{target} is a folder, and would have to be replaced by a file: choose another --output.")
+            raise UsageError(f"{target} is a folder, where a file is to be written: choose another --output.")
         if os.path.lexists(target):
             existing.append(target)
         else:
             _check_parent(target)
     if existing and not may_exist:
-        raise UsageError(f"{listed(existing)} exist{'s' if len(existing) == 1 else ''} already: "
-                         "--overwrite replaces, --skip-existing leaves out.")
+        verb = "exists" if len(existing) == 1 else "exist"
+        raise UsageError(f"{listed(existing)} {verb} already: --overwrite replaces, --skip-existing leaves out.")
 
 
-def _identity(path: Path) -> Iterator[tuple[int, int]]:
-    """Device and number of the file, links followed: what all its names share. Nothing for a file that is not there."""
-    try:
+def _marks(path: Path) -> Iterator[object]:
+    """What tells that two paths mean one file: the name, and the file's number on its device, which all links share."""
+    yield path_key(path)
+    with suppress(OSError):
         status = path.stat()
-    except OSError:
-        return
-    yield status.st_dev, status.st_ino
+        yield status.st_dev, status.st_ino
 
 
 def _check_parent(target: Path) -> None:
