@@ -78,7 +78,7 @@ def _blocks(
 
 
 def reflect_to_multiple(image: Tensor, multiple: int) -> Tensor:
-    """Extend (B, C, H, W) at the bottom and right to sides divisible by `multiple`, mirrored at the last row and column.
+    """Extend (B, C, H, W) at the bottom and right to sides divisible by `multiple`, mirrored at last row and column.
 
     The mirror image is mirrored again where the image is smaller than the extension, and a single row is repeated,
     so that every image can be extended.
@@ -111,7 +111,7 @@ class MaIRUNet(nn.Module):
         self.config = config
         dim, counts, flp, mlp = config.dim, config.num_blocks, config.flp_ratio, config.mlp_ratio
         total = sum(counts) + sum(counts[:3]) + config.num_refinement_blocks
-        rate = iter(torch.linspace(0, config.drop_path_rate, total).tolist())
+        rate = (config.drop_path_rate * position / (total - 1) for position in range(total))
         self.patch_embed = PatchEmbedding(config.inp_channels, dim)
         self.encoder_level1 = _blocks(config, counts[0], dim, ENCODER_STATES[0], flp, rate)
         self.down1_2 = Downsample(dim)

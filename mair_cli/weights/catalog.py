@@ -92,31 +92,6 @@ class ModelEntry:
         return f"{label}, {self.scene}" if self.scene else label
 
 
-def _mair_config(
-    *,
-    upscale: int,
-    embed_dim: int,
-    depths: tuple[int, ...],
-    d_state: int,
-    ssm_ratio: float,
-    mlp_ratio: float,
-    upsampler: str | None,
-    scan_len: int,
-) -> dict[str, object]:
-    return {
-        "upscale": upscale,
-        "embed_dim": embed_dim,
-        "depths": depths,
-        "d_state": d_state,
-        "ssm_ratio": ssm_ratio,
-        "mlp_ratio": mlp_ratio,
-        "upsampler": upsampler,
-        "scan_len": scan_len,
-        "img_range": 1.0,
-        "resi_connection": "1conv",
-    }
-
-
 def _unet_config(
     *,
     dim: int,
@@ -143,60 +118,78 @@ def _unet_config(
     }
 
 
+_SUPER_RESOLUTION: Mapping[str, tuple[str, Mapping[str, object], Mapping[int, int], Mapping[int, str]]] = {
+    # size: (file name, settings, parameters per scale, published quality per scale). Figures are from other authors'
+    # tables (PSNR on Y), since the article's own are not at hand.
+    "sr": (
+        "MaIR_SR",
+        {
+            "embed_dim": 180,
+            "depths": (6,) * 6,
+            "d_state": 16,
+            "ssm_ratio": 2.0,
+            "mlp_ratio": 2.5,
+            "upsampler": "pixelshuffle",
+            "scan_len": 8,
+        },
+        {2: 19_444_247, 3: 19_628_887, 4: 19_591_959},
+        {2: "Set5 38.56 dB (unconfirmed)"},
+    ),
+    "s": (
+        "MaIR_S_lightSR",
+        {
+            "embed_dim": 60,
+            "depths": (6,) * 4,
+            "d_state": 16,
+            "ssm_ratio": 1.4,
+            "mlp_ratio": 1.6,
+            "upsampler": "pixelshuffledirect",
+            "scan_len": 4,
+        },
+        {2: 1_354_680, 3: 1_362_795, 4: 1_374_156},
+        {2: "Set5 38.20 dB", 4: "Set5 32.62 dB"},
+    ),
+    "t": (
+        "MaIR_T_lightSR",
+        {
+            "embed_dim": 60,
+            "depths": (6,) * 4,
+            "d_state": 1,
+            "ssm_ratio": 1.1,
+            "mlp_ratio": 1.6,
+            "upsampler": "pixelshuffledirect",
+            "scan_len": 8,
+        },
+        {2: 877_752, 3: 885_867, 4: 897_228},
+        {},
+    ),
+}
+_DENOISING: Mapping[str, object] = {
+    "embed_dim": 180,
+    "depths": (6,) * 6,
+    "d_state": 16,
+    "ssm_ratio": 1.3,
+    "mlp_ratio": 2.0,
+    "upsampler": None,
+    "scan_len": 4,
+}
+_MAIR: Mapping[str, object] = {"img_range": 1.0, "resi_connection": "1conv"}
+
+
 def _super_resolution() -> Iterator[ModelEntry]:
-    parameters = {
-        "sr": {2: 19_444_247, 3: 19_628_887, 4: 19_591_959},
-        "s": {2: 1_354_680, 3: 1_362_795, 4: 1_374_156},
-        "t": {2: 877_752, 3: 885_867, 4: 897_228},
-    }
-    # Third-party tables (the article's own are not at hand), Set5, PSNR on Y.
-    figures = {("sr", 2): "Set5 38.56 dB (unconfirmed)", ("s", 2): "Set5 38.20 dB", ("s", 4): "Set5 32.62 dB"}
     for scale in (2, 3, 4):
-        settings = {
-            "sr": _mair_config(
-                upscale=scale,
-                embed_dim=180,
-                depths=(6,) * 6,
-                d_state=16,
-                ssm_ratio=2.0,
-                mlp_ratio=2.5,
-                upsampler="pixelshuffle",
-                scan_len=8,
-            ),
-            "s": _mair_config(
-                upscale=scale,
-                embed_dim=60,
-                depths=(6,) * 4,
-                d_state=16,
-                ssm_ratio=1.4,
-                mlp_ratio=1.6,
-                upsampler="pixelshuffledirect",
-                scan_len=4,
-            ),
-            "t": _mair_config(
-                upscale=scale,
-                embed_dim=60,
-                depths=(6,) * 4,
-                d_state=1,
-                ssm_ratio=1.1,
-                mlp_ratio=1.6,
-                upsampler="pixelshuffledirect",
-                scan_len=8,
-            ),
-        }
-        files = {"sr": "MaIR_SR", "s": "MaIR_S_lightSR", "t": "MaIR_T_lightSR"}
-        for size, config in settings.items():
+        for size, (file, settings, parameters, figures) in _SUPER_RESOLUTION.items():
             yield ModelEntry(
                 name=f"mair-{size}-x{scale}",
                 task="sr",
                 scale=scale,
                 sigma=None,
                 scene=None,
-                config=config,
+                config={"upscale": scale, **settings, **_MAIR},
                 origin="published",
-                file=f"{files[size]}_x{scale}.pth",
-                parameters=parameters[size][scale],
-                figure=figures.get((size, scale)),
+                file=f"{file}_x{scale}.pth",
+                parameters=parameters[scale],
+                figure=figures.get(scale),
             )
 
 
@@ -207,23 +200,13 @@ def _gaussian_denoising() -> Iterator[ModelEntry]:
         50: "1YdhrrPfEZ70JVuJgFdTmSLtFuu2giFdb",
     }
     for sigma, drive_id in drive_ids.items():
-        config = _mair_config(
-            upscale=1,
-            embed_dim=180,
-            depths=(6,) * 6,
-            d_state=16,
-            ssm_ratio=1.3,
-            mlp_ratio=2.0,
-            upsampler=None,
-            scan_len=4,
-        )
         yield ModelEntry(
             name=f"mair-cdn-s{sigma}",
             task="denoise",
             scale=1,
             sigma=float(sigma),
             scene=None,
-            config=config,
+            config={"upscale": 1, **_DENOISING, **_MAIR},
             origin="published",
             file=f"MaIR_CDN_s{sigma}.pth",
             drive_id=drive_id,
@@ -381,7 +364,9 @@ def select(
         WeightsNotFoundError: neither is at hand; says what to type.
     """
     if cached is None:
-        from mair_cli.weights.cache import is_available as cached
+        from mair_cli.weights.cache import is_available
+
+        cached = is_available
     fitting = candidates(task, scale=scale, sigma=sigma, scene=scene)
     for entry in fitting:
         if cached(entry):
