@@ -1,0 +1,464 @@
+"""`mair benchmark`: PSNR and SSIM as published, several methods side by side, on benchmark sets or folders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast, get_args
+
+import typer
+
+from mair_cli.cli import console
+from mair_cli.cli.options import (
+    NETWORK,
+    OUTPUT,
+    SPEED,
+    Backend,
+    Device,
+    Ensemble,
+    Offline,
+    Overlap,
+    Precision,
+    Quiet,
+    Stripe,
+    Verbose,
+    check_choice,
+    go_offline,
+    parse_tile,
+)
+from mair_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from mair_cli.data.benchmark_sets import LocatedSet
+    from mair_cli.data.image_pairs import Listing, Task
+    from mair_cli.evaluation.benchmark import Benchmark, Summary
+    from mair_cli.evaluation.methods import MethodOptions
+    from mair_cli.evaluation.protocol import Protocol
+    from mair_cli.evaluation.report import Report
+    from mair_cli.evaluation.state import Row
+
+SETS = "Images"
+PARTITION = "partition"
+_MOST_PROBLEMS = 20
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Where results go; None for nowhere."""
+
+    json: Path | None
+    csv: Path | None
+    html: Path | None
+    images: Path | None
+    html_images: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to run."""
+
+    protocol: Protocol
+    methods: Sequence[tuple[str, Path | None]]
+    options: MethodOptions
+    fresh: bool
+
+
+def benchmark(
+    dataset: Annotated[
+        str,
+        typer.Option(
+            "--dataset",
+            "-d",
+            metavar="NAME|FOLDER",
+            rich_help_panel=SETS,
+            help="Set5, Set14, BSD100, Urban100, Manga109, DIV2K-val, CBSD68, Kodak24, McMaster, or a folder.",
+            show_default=False,
+        ),
+    ],
+    task: Annotated[
+        str,
+        typer.Option("--task", metavar="sr|denoise|real-denoise|deblur|dehaze", rich_help_panel=SETS, help="What for."),
+    ] = "sr",
+    scale: Annotated[
+        int | None, typer.Option("--scale", "-s", metavar="2|3|4", rich_help_panel=SETS, help="For sr. Default: 4.")
+    ] = None,
+    sigma: Annotated[
+        float | None,
+        typer.Option(
+            "--sigma", metavar="S", rich_help_panel=SETS, help="Noise level for denoise, of 255. Default: 25."
+        ),
+    ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--data-dir",
+            metavar="DIR",
+            rich_help_panel=SETS,
+            help="Folder with a subfolder per set (MAIR_DATA_DIR does the same); sets not there are fetched.",
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", min=1, rich_help_panel=SETS, help="First N images only.")
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="NAME",
+            rich_help_panel=NETWORK,
+            help="A model, auto, or a baseline: bicubic, nearest; none, nl-means. Repeatable. "
+            "Default: auto beside bicubic or none.",
+        ),
+    ] = None,
+    weights: Annotated[
+        list[Path] | None,
+        typer.Option("--weights", "-w", metavar="FILE", rich_help_panel=NETWORK, help="A checkpoint file. Repeatable."),
+    ] = None,
+    stripe: Stripe = None,
+    scene: Annotated[
+        str | None,
+        typer.Option("--scene", metavar="indoor|outdoor|mixed", rich_help_panel=NETWORK, help="For dehaze."),
+    ] = None,
+    ensemble: Ensemble = False,
+    offline: Offline = False,
+    tile: Annotated[
+        str,
+        typer.Option(
+            "--tile",
+            metavar="partition|auto|N|0",
+            rich_help_panel=SPEED,
+            help="partition: cut up as in published tests; else the tool's own blended tiles of N input pixels.",
+        ),
+    ] = PARTITION,
+    overlap: Overlap = None,
+    device: Device = "auto",
+    backend: Backend = "auto",
+    precision: Precision = "fp32",
+    fresh: Annotated[
+        bool, typer.Option("--fresh", rich_help_panel=SPEED, help="Do not go on from an interrupted run.")
+    ] = False,
+    json: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", rich_help_panel=OUTPUT, help="Everything, as JSON.")
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", rich_help_panel=OUTPUT, help="A line per image and method.")
+    ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", rich_help_panel=OUTPUT, help="One page with sliders, tables and plots."),
+    ] = None,
+    html_images: Annotated[
+        int,
+        typer.Option(
+            "--html-images",
+            metavar="N",
+            min=0,
+            rich_help_panel=OUTPUT,
+            help="Sliders for the N images in which methods differ most; 0 for all.",
+        ),
+    ] = 40,
+    save_images: Annotated[
+        Path | None,
+        typer.Option("--save-images", metavar="DIR", rich_help_panel=OUTPUT, help="Restored images, by method."),
+    ] = None,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> int:
+    """Measure models and baselines with the protocol of the field's papers, beside published figures.
+
+    An interrupted run goes on where it stopped when the same command is given again.
+    """
+    from mair_cli.data.image_pairs import Task
+    from mair_cli.evaluation.methods import MethodOptions
+    from mair_cli.evaluation.protocol import Protocol
+
+    console.configure(verbose=verbose, quiet=quiet)
+    go_offline(offline)
+    chosen = cast("Task", check_choice("--task", task, get_args(Task)))
+    protocol = Protocol(
+        chosen,
+        scale=scale if scale is not None else (4 if chosen == "sr" else 1),
+        sigma=sigma if sigma is not None else (25.0 if chosen == "denoise" else None),
+    )
+    options = MethodOptions(
+        tile=tile if tile == PARTITION else parse_tile(tile),
+        overlap=overlap,
+        ensemble=ensemble,
+        device=device,
+        backend=backend,
+        precision=precision,
+        stripe=stripe,
+        scene=scene,
+    )
+    plan = Plan(protocol, _method_names(model or [], weights or [], protocol), options, fresh)
+    return _run(dataset, data_dir, limit, plan, Targets(json, csv, html, save_images, html_images))
+
+
+def _method_names(models: list[str], weights: list[Path], protocol: Protocol) -> list[tuple[str, Path | None]]:
+    """Label and file of each method, none twice."""
+    names: list[tuple[str, Path | None]] = [(name, None) for name in models]
+    names += [(path.stem, path) for path in weights]
+    if not models:
+        baseline = ("bicubic" if protocol.task == "sr" else "none", None)
+        names = [baseline, *(names or [("auto", None)])]
+    labels = [label for label, _ in names]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise UsageError(f"{label} is given twice: each method needs a name of its own (rename the file)")
+    return names
+
+
+def _run(dataset: str, data_dir: Path | None, limit: int | None, plan: Plan, targets: Targets) -> int:
+    from mair_cli.data.benchmark_sets import locate_set
+    from mair_cli.data.image_pairs import find_samples
+    from mair_cli.evaluation.environment import describe_environment
+    from mair_cli.evaluation.published import published_figures
+    from mair_cli.evaluation.report import Report
+    from mair_cli.weights.cache import offline_requested
+
+    protocol = plan.protocol
+    with console.progress(f"fetching {dataset}", unit="file") as bar:
+        located = locate_set(
+            dataset,
+            task=protocol.task,
+            scale=protocol.scale,
+            data_dir=data_dir,
+            offline=offline_requested(),
+            progress=bar.reach,
+        )
+    listing = find_samples(located.folder, protocol.task, protocol.scale)
+    if limit is not None:
+        listing.samples = listing.samples[:limit]
+    _tell_listing(located, listing, protocol)
+    run = _start(located, listing, plan, targets)
+    _measure(run, plan, len(listing.samples))
+    report = Report(
+        dataset=located.name,
+        outcome=run.outcome,
+        settings=_settings_for_people(located, plan),
+        environment=describe_environment(),
+        published=published_figures(located.name, protocol),
+        full_set=located.known.images if located.known else None,
+        verified=_verified(located, listing),
+        problems=listing.problems,
+        notes=listing.notes,
+        ensemble=plan.options.ensemble,
+    )
+    _show(report)
+    _write(report, targets)
+    run.finish()
+    return int(any(row.measurement is None for row in run.outcome.rows))
+
+
+def _tell_listing(located: LocatedSet, listing: Listing, protocol: Protocol) -> None:
+    for problem in listing.problems[:_MOST_PROBLEMS]:
+        console.warn(problem)
+    if len(listing.problems) > _MOST_PROBLEMS:
+        console.warn(f"and {len(listing.problems) - _MOST_PROBLEMS} more files left out")
+    for remark in listing.notes:
+        console.note(remark)
+    count, full = len(listing.samples), located.known.images if located.known else None
+    of = f" of {full}" if full and full != count else ""
+    console.note(f"{located.name}: {count}{of} images in {located.folder}, {protocol.title}")
+
+
+def _start(located: LocatedSet, listing: Listing, plan: Plan, targets: Targets) -> Benchmark:
+    from mair_cli.evaluation.benchmark import Benchmark
+    from mair_cli.version import __version__
+    from mair_cli.weights.cache import cache_dir
+
+    options = plan.options
+    settings = {
+        "version": __version__,
+        "dataset": located.name,
+        "tile": options.tile,
+        "overlap": options.overlap,
+        "ensemble": options.ensemble,
+        "device": options.device,
+        "backend": options.backend,
+        "precision": options.precision,
+        "scene": options.scene,
+    }
+    return Benchmark(
+        plan.protocol,
+        listing.samples,
+        state_root=cache_dir() / "benchmark-runs",
+        settings=settings,
+        keep_outputs=targets.html is not None or targets.images is not None,
+    )
+
+
+def _measure(run: Benchmark, plan: Plan, images: int) -> None:
+    from mair_cli.evaluation.methods import build_method
+
+    resumed = 0
+    with console.progress("measuring", images * len(plan.methods), unit="img") as bar:
+
+        def on_row(row: Row, earlier: bool) -> None:
+            nonlocal resumed
+            resumed += earlier
+            bar.advance()
+            if row.error:
+                console.warn(f"{row.image}, {row.method}: {row.error}")
+
+        run.on_row = on_row
+        try:
+            for name, weights in plan.methods:
+                bar.describe(name)
+                method = build_method(name, plan.protocol, plan.options, weights)
+                if method.info.kind == "model":
+                    console.note(f"{method.info.name}: {method.info.description}")
+                run.run(method, plan.fresh)
+        except KeyboardInterrupt:
+            kept = sum(1 for row in run.outcome.rows if row.measurement is not None)
+            console.note(f"{kept} results are kept: the same command goes on from there (--fresh starts anew)")
+            raise
+    if resumed:
+        console.note(f"{resumed} results come from an interrupted run (--fresh starts anew)")
+
+
+def _settings_for_people(located: LocatedSet, plan: Plan) -> dict[str, str]:
+    options, protocol = plan.options, plan.protocol
+    return {
+        "images": f"{located.name} ({located.origin})",
+        "task": protocol.title,
+        "cropped": f"{protocol.crop} pixels at every edge" if protocol.crop else "nothing",
+        "cut up": "published partition" if options.tile == PARTITION else f"tiles, --tile {options.tile}",
+        "self-ensemble": "8 flips and turns" if options.ensemble else "no",
+        "device, back end": f"{options.device}, {options.backend}",
+        "precision": options.precision,
+        "seconds": "restoring alone, after a warm-up on a small image; reading and measuring not included",
+        "MP/s": "megapixels of output per second",
+        "peak memory": "on a GPU what tensors took; on the CPU the whole process, Python and PyTorch included",
+    }
+
+
+def _verified(located: LocatedSet, listing: Listing) -> tuple[int, int]:
+    from mair_cli.data.benchmark_sets import verify
+
+    paths = [path for sample in listing.samples for path in (sample.truth, sample.degraded) if path is not None]
+    equal, compared, different = verify(located, paths)
+    for path in different[:_MOST_PROBLEMS]:
+        console.warn(f"{path.name} is not the file of the published {located.name}")
+    return equal, compared
+
+
+# ------------------------------------------------------------------------------------------ results
+
+
+def _show(report: Report) -> None:
+    from mair_cli.evaluation.report import decibels, similarity
+
+    channel = report.outcome.protocol.headline
+    names = [summary.method.name for summary in report.summaries]
+    rows: dict[str, dict[str, list[str]]] = {}
+    for row in report.outcome.rows:
+        figures = row.measurement
+        if figures is None:
+            cells = ["failed", ""]
+        elif channel == "y":
+            cells = [decibels(figures.psnr_y), similarity(figures.ssim_y)]
+        else:
+            cells = [decibels(figures.psnr_rgb), similarity(figures.ssim_rgb)]
+        rows.setdefault(row.image, {})[row.method] = cells
+    body = [[image, *(cell for name in names for cell in cells[name])] for image, cells in rows.items()]
+    columns = ["image", *(f"{name} {figure}" for name in names for figure in ("PSNR", "SSIM"))]
+    console.table(f"{report.title}: each image, on {channel.upper()}", columns, body)
+    console.table(f"{report.title}: means", _SUMMARY_COLUMNS, [_summary_row(summary) for summary in report.summaries])
+    _show_published(report)
+
+
+_SUMMARY_COLUMNS = (
+    "method",
+    "images",
+    "PSNR Y",
+    "SSIM Y",
+    "PSNR RGB",
+    "SSIM RGB",
+    "s/image",
+    "MP/s",
+    "MiB",
+    "parameters",
+)
+
+
+def _summary_row(summary: Summary) -> list[str]:
+    from mair_cli.evaluation.report import decibels, similarity
+
+    mean = summary.mean
+    images = f"{summary.images}" + (f" of {summary.images + summary.failed}" if summary.failed else "")
+    if mean is None:
+        return [summary.method.name, images, *["–"] * 8]
+    speed, memory = summary.megapixels_per_second, summary.peak_memory
+    return [
+        summary.method.name,
+        images,
+        decibels(mean.psnr_y),
+        similarity(mean.ssim_y),
+        decibels(mean.psnr_rgb),
+        similarity(mean.ssim_rgb),
+        f"{summary.seconds:.3g}",
+        "–" if speed is None else f"{speed:.3g}",
+        "–" if memory is None else f"{memory / 2**20:.0f}",
+        "–" if summary.method.parameters is None else str(summary.method.parameters),
+    ]
+
+
+def _show_published(report: Report) -> None:
+    from mair_cli.evaluation.report import decibels, similarity
+
+    if not report.published:
+        return
+    measured = [(summary, figures) for summary in report.summaries if (figures := report.headline(summary))]
+    rows = []
+    for figure in report.published:
+        same = [summary.method.name for summary, _ in measured if report.published_row(summary) is figure]
+        rows.append(
+            [
+                figure.method + (f" (= {same[0]})" if same else ""),
+                figure.parameters or "–",
+                decibels(figure.psnr),
+                "–" if figure.ssim is None else similarity(figure.ssim),
+                *(f"{figures[0] - figure.psnr:+.2f}" for _, figures in measured),
+                "own" if figure.primary else ("unconfirmed" if figure.note.startswith("unconfirmed") else "others"),
+            ]
+        )
+    columns = ["published", "parameters", "PSNR", "SSIM", *(f"{summary.method.name} is" for summary, _ in measured)]
+    channel = report.outcome.protocol.headline.upper()
+    console.table(f"{report.title}: beside published figures, on {channel}", [*columns, "source"], rows)
+    for remark in report.comparison_notes():
+        console.note(remark)
+
+
+def _write(report: Report, targets: Targets) -> None:
+    from mair_cli.evaluation.html import render_html
+    from mair_cli.evaluation.report import render_csv, render_json, write_text
+
+    if targets.json:
+        write_text(targets.json, render_json(report))
+    if targets.csv:
+        write_text(targets.csv, render_csv(report))
+    if targets.images:
+        _save_images(report, targets.images)
+    if targets.html:
+        write_text(targets.html, render_html(report, targets.html_images))
+    written = [path for path in (targets.json, targets.csv, targets.html, targets.images) if path]
+    if written:
+        console.note(f"written: {', '.join(str(path) for path in written)}")
+
+
+def _save_images(report: Report, folder: Path) -> None:
+    from mair_cli.data.image_io import Picture, write_picture
+    from mair_cli.errors import MairError
+
+    for row in report.outcome.rows:
+        if row.measurement is None:
+            continue
+        path = folder / row.method / f"{row.image}.png"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise MairError(f"--save-images: {path.parent} cannot be made ({error.strerror})") from error
+        write_picture(Picture(color=report.outcome.output(row.method, row.image)), path, "PNG", None)

@@ -1,0 +1,62 @@
+"""`mair compare`: two or three images beside one another, in figures and on a slider page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mair_cli.cli import console
+from mair_cli.cli.options import OUTPUT, REPORT, Quiet
+from mair_cli.errors import UsageError
+
+
+def compare(
+    images: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="A B [C]", help="Two or three images; the last is what the others are measured against."
+        ),
+    ],
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", rich_help_panel=OUTPUT, help="One page with a slider over the images."),
+    ] = None,
+    crop: Annotated[
+        int,
+        typer.Option("--crop", metavar="N", min=0, rich_help_panel=REPORT, help="Leave out N pixels at every edge."),
+    ] = 0,
+    json: Annotated[
+        bool, typer.Option("--json", rich_help_panel=REPORT, help="One JSON object per image on stdout.")
+    ] = False,
+    quiet: Quiet = False,
+) -> int:
+    """Compare images: PSNR and SSIM of each with the last one, and a page with a before/after slider.
+
+    A smaller image is enlarged by bicubic to the size of the largest.
+    """
+    from dataclasses import asdict
+
+    from mair_cli.evaluation.comparison import compare_images
+    from mair_cli.evaluation.report import decibels, similarity, write_text
+
+    console.configure(quiet=quiet)
+    if len(images) not in (2, 3):
+        raise UsageError(f"mair compare takes two or three images, not {len(images)}")
+    result = compare_images(images, crop)
+    for remark in result.notes:
+        console.note(remark)
+    for name, figures in zip(result.names, result.figures, strict=False):
+        if json:
+            console.record({"image": name, "against": result.names[-1], **asdict(figures)})
+        else:
+            console.out(
+                f"{name} against {result.names[-1]}: "
+                f"Y {decibels(figures.psnr_y)} dB / {similarity(figures.ssim_y)}, "
+                f"RGB {decibels(figures.psnr_rgb)} dB / {similarity(figures.ssim_rgb)}"
+            )
+    if html is not None:
+        write_text(html, result.render_html())
+        console.note(f"written: {html}")
+    return 0
