@@ -26,6 +26,7 @@ DEBUG_VARIABLE = "MAIR_DEBUG"
 
 RESTORE = "Restore photographs"
 MEASURE = "Measure"
+TRAIN = "Train"
 MANAGE = "Models and machine"
 
 
@@ -57,6 +58,7 @@ COMMANDS = (
     Command("denoise", "mair_cli.cli.denoise:denoise", "Remove noise, of a given level or a camera's.", RESTORE),
     Command("deblur", "mair_cli.cli.deblur:deblur", "Undo motion blur.", RESTORE),
     Command("dehaze", "mair_cli.cli.dehaze:dehaze", "Take haze out of photographs.", RESTORE),
+    Command("train", "mair_cli.cli.train:train", "Train a network from a recipe.", TRAIN),
     Command("doctor", "mair_cli.cli.doctor:doctor", "Check this machine: versions, devices, back ends.", MANAGE),
 )
 

@@ -9,8 +9,6 @@ import typer
 from mair_cli.cli.options import RestoreOptions, check_exclusive, with_restore_options
 from mair_cli.errors import UsageError
 
-LARGEST_SIGMA = 75.0
-
 
 @with_restore_options
 def denoise(
@@ -49,6 +47,8 @@ def parse_sigma(text: str) -> float | Literal["auto"]:
     Raises:
         UsageError: not a number above 0 and up to 75.
     """
+    from mair_cli.pipeline.batch import LARGEST_SIGMA
+
     if text == "auto":
         return "auto"
     try:

@@ -1,0 +1,158 @@
+"""What a restoring command says about each image: lines for people, or JSON objects for programs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
+
+from mair_cli.cli import console
+
+if TYPE_CHECKING:
+    from mair_cli.evaluation.protocol import Measurement
+    from mair_cli.pipeline.batch import Outcome
+    from mair_cli.pipeline.plan import Job
+    from mair_cli.pipeline.restorer import Restorer
+
+
+@dataclass
+class Report:
+    """Counts and tells outcomes.
+
+    Attributes:
+        task: decides which figures stand first.
+        as_json: one JSON object per image on stdout, and nothing else there.
+        stdout_taken: an image goes to stdout, so that figures must not.
+    """
+
+    task: str
+    as_json: bool = False
+    stdout_taken: bool = False
+    restored: int = 0
+    failures: int = 0
+    left_out: int = 0
+    seconds: float = 0.0
+    measurements: list[Measurement] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        """1 if an input failed, else 0."""
+        return 1 if self.failures else 0
+
+    def failed(self, name: str, error: str) -> None:
+        """Tell of an input that could not be restored."""
+        self.failures += 1
+        console.error(error)
+        if self.as_json:
+            console.record({"input": name, "status": "failed", "error": error})
+
+    def planned(self, job: Job) -> None:
+        """Tell of a job that a dry run does not do."""
+        if self.as_json:
+            console.record({**_names(job), "status": "skipped" if job.skip else "planned"})
+            return
+        console.out(console.printable(f"{job.source.name} → {_target(job)}{' (exists, left out)' if job.skip else ''}"))
+
+    def skipped(self, job: Job) -> None:
+        """Tell of a job left out because its result exists."""
+        self.left_out += 1
+        console.note(f"{_target(job)} exists, left out")
+        if self.as_json:
+            console.record({**_names(job), "status": "skipped"})
+
+    def done(self, outcome: Outcome, restorer: Restorer) -> None:
+        """Tell of a job that was tried."""
+        job = outcome.job
+        if outcome.error is not None:
+            self.failures += 1
+            console.error(outcome.error)
+        else:
+            self.restored += 1
+            self.seconds += outcome.seconds
+            if outcome.measurement is not None:
+                self.measurements.append(outcome.measurement)
+        if self.as_json:
+            console.record(_record(outcome, restorer, self.task))
+        elif outcome.error is None:
+            console.note(_sentence(outcome))
+            if outcome.measurement is not None:
+                self._figures(f"{job.source.name}: {_figures(outcome.measurement, self.task)}")
+
+    def summary(self) -> None:
+        """Tell the sums of a run of several images, and the mean figures."""
+        if len(self.measurements) > 1:
+            self._figures(f"mean of {len(self.measurements)}: {_figures(_mean(self.measurements), self.task)}")
+        if self.restored + self.failures + self.left_out > 1:
+            parts = [f"{self.restored} restored in {self.seconds:.1f} s"]
+            parts += [f"{self.failures} failed"] if self.failures else []
+            parts += [f"{self.left_out} left out"] if self.left_out else []
+            console.note(", ".join(parts))
+
+    def _figures(self, line: str) -> None:
+        """Figures were asked for, so they are data; where stdout serves another purpose they go to stderr."""
+        if self.as_json or self.stdout_taken:
+            console.note(line)
+        else:
+            console.out(console.printable(line))
+
+
+def _target(job: Job) -> str:
+    return "standard output" if job.destination is None else str(job.destination)
+
+
+def _names(job: Job) -> dict[str, object]:
+    names: dict[str, object] = {
+        "input": "-" if job.source.path is None else str(job.source.path),
+        "output": "-" if job.destination is None else str(job.destination),
+    }
+    if job.comparison is not None:
+        names["compare"] = str(job.comparison)
+    if job.ground_truth is not None:
+        names["gt"] = str(job.ground_truth)
+    return names
+
+
+def _record(outcome: Outcome, restorer: Restorer, task: str) -> dict[str, object]:
+    record = {**_names(outcome.job), "status": "done" if outcome.error is None else "failed"}
+    for key, size in (("input", outcome.input_size), ("output", outcome.output_size)):
+        record |= {f"{key}_width": size and size[0], f"{key}_height": size and size[1]}
+    record |= {
+        "frames": outcome.frames,
+        "seconds": round(outcome.seconds, 3),
+        "model": restorer.model_name,
+        "backend": restorer.backend,
+        "device": str(restorer.device),
+    }
+    if outcome.sigma is not None:
+        record["sigma"] = round(outcome.sigma, 2)
+    if outcome.measurement is not None:
+        channels = _headline(task)
+        figures = asdict(outcome.measurement)
+        record |= {"psnr": figures[f"psnr_{channels}"], "ssim": figures[f"ssim_{channels}"], **figures}
+    if outcome.error is not None:
+        record["error"] = outcome.error
+    return record
+
+
+def _sentence(outcome: Outcome) -> str:
+    sizes = " → ".join(f"{size[0]}×{size[1]}" for size in (outcome.input_size, outcome.output_size) if size is not None)
+    details = [sizes]
+    details += [f"{outcome.frames} frames"] if outcome.frames > 1 else []
+    details += [f"σ {outcome.sigma:.1f}"] if outcome.sigma is not None else []
+    details.append(f"{outcome.seconds:.1f} s")
+    return f"{outcome.job.source.name} → {_target(outcome.job)} ({', '.join(details)})"
+
+
+def _headline(task: str) -> str:
+    """The channels that papers print for a task."""
+    return "y" if task == "sr" else "rgb"
+
+
+def _figures(measurement: Measurement, task: str) -> str:
+    figures = asdict(measurement)
+    order = ("y", "rgb") if _headline(task) == "y" else ("rgb", "y")
+    return "; ".join(f"{c.upper()} {figures[f'psnr_{c}']:.2f} dB, SSIM {figures[f'ssim_{c}']:.4f}" for c in order)
+
+
+def _mean(measurements: list[Measurement]) -> Measurement:
+    columns = zip(*(asdict(measurement).values() for measurement in measurements), strict=True)
+    return type(measurements[0])(*(sum(column) / len(measurements) for column in columns))
