@@ -10,7 +10,15 @@ from mair_cli.models.blocks import VisionMambaModule
 from mair_cli.models.config import MaIRConfig, MaIRUNetConfig, NetworkConfig, config_from_mapping
 from mair_cli.models.mair import MaIR
 
-__all__ = ["MaIR", "MaIRConfig", "MaIRUNetConfig", "NetworkConfig", "build_network", "config_from_mapping", "set_backend"]
+__all__ = [
+    "MaIR",
+    "MaIRConfig",
+    "MaIRUNetConfig",
+    "NetworkConfig",
+    "build_network",
+    "config_from_mapping",
+    "set_backend",
+]
 
 
 def build_network(config: Mapping[str, object] | NetworkConfig) -> nn.Module:

@@ -5,8 +5,8 @@ Glossary (Li et al., "MaIR", CVPR 2025):
     RMB  residual Mamba block         VMM and MLP, each with a residual connection
     SSA  sequence shuffle attention   weighs the four directions against each other, channel by channel
     SSO  state-space operator         the selective scan, see `mair_cli.ops.selective_scan`
-    C    channels of a block;  D  inner channels, int(ssm_ratio · C);  N  state size;  R  rank of the step size, ceil(C / 16)
-    K    scan directions, 4;  L  pixels, H · W
+    C    channels of a block;  D  inner channels, int(ssm_ratio · C);  N  state size
+    R    rank of the step size, ceil(C / 16);  K  scan directions, 4;  L  pixels, H · W
 
 Parameter names are those of published checkpoints: they must not change.
 """
@@ -44,7 +44,8 @@ class SequenceShuffleAttention(nn.Module):
     def gate(self) -> tuple[Tensor, Tensor]:
         """Weight (4·D, 4, 1, 1) and bias (4·D,) of the map from pooled directions to their weights."""
         convolution = self.gating[1]
-        assert isinstance(convolution, nn.Conv2d) and convolution.bias is not None
+        assert isinstance(convolution, nn.Conv2d)
+        assert convolution.bias is not None
         return convolution.weight, convolution.bias
 
 

@@ -75,7 +75,9 @@ class MaIRConfig:
         _require(self.upsampler in (None, *get_args(Upsampler)), "upsampler", self.upsampler, get_args(Upsampler))
         scales = (1,) if self.upsampler is None else (2, 3, 4)
         _require(self.upscale in scales, "upscale", self.upscale, scales)
-        _require(self.resi_connection in ("1conv", "3conv"), "resi_connection", self.resi_connection, ("1conv", "3conv"))
+        _require(
+            self.resi_connection in ("1conv", "3conv"), "resi_connection", self.resi_connection, ("1conv", "3conv")
+        )
         _require(self.scan_pattern in SCAN_PATTERNS, "scan_pattern", self.scan_pattern, SCAN_PATTERNS)
         _require(self.aggregation in get_args(Aggregation), "aggregation", self.aggregation, get_args(Aggregation))
         _require(bool(self.depths) and min(self.depths) >= 1, "depths", self.depths, "one or more positive numbers")
@@ -194,4 +196,6 @@ def _require_widths(width: int, states: int, stripe: int, ratios: tuple[float, .
     _require(1 <= states <= 256, "d_state", states, "1 to 256")
     _require(1 <= stripe <= 4096, "scan_len", stripe, "1 to 4096")
     for ratio in ratios:
-        _require(0 < ratio <= 16 and int(ratio * width) >= 1, "ssm_ratio, mlp_ratio or flp_ratio", ratio, "above 0, to 16")
+        _require(
+            0 < ratio <= 16 and int(ratio * width) >= 1, "ssm_ratio, mlp_ratio or flp_ratio", ratio, "above 0, to 16"
+        )

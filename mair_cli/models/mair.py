@@ -7,7 +7,9 @@ memory format, so that no layout is ever copied. Parameter names are those of pu
 from __future__ import annotations
 
 from collections import OrderedDict
+from itertools import islice
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -102,14 +104,16 @@ class MaIR(nn.Module):
         self.config = config
         self.scale = config.upscale
         width = config.embed_dim
-        rates = torch.linspace(0, config.drop_path_rate, sum(config.depths)).split(list(config.depths))
+        rates = iter(np.linspace(0, config.drop_path_rate, sum(config.depths)).tolist())
         self.conv_first = nn.Conv2d(3 + config.noise_level_map, width, 3, padding=1)
         self.patch_embed = nn.Sequential(OrderedDict(norm=nn.LayerNorm(width)))
-        self.layers = nn.ModuleList(ResidualMambaGroup(config, group.tolist()) for group in rates)
+        self.layers = nn.ModuleList(ResidualMambaGroup(config, list(islice(rates, depth))) for depth in config.depths)
         self.norm = nn.LayerNorm(width)
         self.conv_after_body = _convolution(width, config.resi_connection)
         if config.upsampler == "pixelshuffledirect":
-            self.upsample = nn.Sequential(nn.Conv2d(width, 3 * self.scale**2, 3, padding=1), nn.PixelShuffle(self.scale))
+            self.upsample = nn.Sequential(
+                nn.Conv2d(width, 3 * self.scale**2, 3, padding=1), nn.PixelShuffle(self.scale)
+            )
         elif config.upsampler == "pixelshuffle":
             head = self._head_width
             self.conv_before_upsample = nn.Sequential(nn.Conv2d(width, head, 3, padding=1), nn.LeakyReLU(inplace=True))

@@ -3,7 +3,7 @@
 Glossary (Li et al., "MaIR", CVPR 2025, section 3.2):
     NSS      nested S-shaped scanning: S-shaped inside vertical stripes, and S-shaped from stripe to stripe
     stripe   a band of columns, `stripe` wide
-    shift    the stripe borders move by half a stripe in every second block, so that they do not always cut the same pixels
+    shift    stripe borders move by half a stripe in every second block, so as not to cut the same pixels always
     L        number of pixels, height · width
 
 Besides the paper's order there are those that it is compared with: `raster` (every row left to right, as in VMamba and
@@ -38,13 +38,13 @@ def _stripe_index(length: int, stripe: int, shifted: bool) -> IntArray:
 def _plain_order(height: int, width: int, stripe: int, shifted: bool, pattern: str) -> IntArray:
     """Positions y·width + x in walking order, for the first of the four directions; int32, shape (height · width,)."""
     y, x = np.divmod(np.arange(height * width, dtype=np.int32), np.int32(width))
+    keys: tuple[NDArray[np.int32], ...]  # the last one counts first
     if pattern == "raster":
         keys = (x, y)
     elif pattern == "continuous":
         keys = (np.where(y % 2 == 1, -x, x), y)
     elif pattern == "window":
-        window = _stripe_index(height, stripe, shifted)[y], _stripe_index(width, stripe, shifted)[x]
-        keys = (x, y, window[1], window[0])
+        keys = (x, y, _stripe_index(width, stripe, shifted)[x], _stripe_index(height, stripe, shifted)[y])
     else:
         index = _stripe_index(width, stripe, shifted)[x]
         row = np.where(index % 2 == 1, height - 1 - y, y)
@@ -59,7 +59,7 @@ def scan_orders(height: int, width: int, stripe: int, shifted: bool, pattern: st
     Args:
         height: rows of the grid, at least 1.
         width: columns of the grid, at least 1.
-        stripe: stripe width in columns, at least 1 (side of a window for `window`; unused by `raster` and `continuous`).
+        stripe: stripe width in columns, at least 1 (for `window` its side; unused by `raster` and `continuous`).
         shifted: whether stripe borders are moved by `stripe // 2`.
         pattern: one of `SCAN_PATTERNS`.
 

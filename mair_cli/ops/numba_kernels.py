@@ -1,13 +1,14 @@
 """The selective scan on a CPU: kernels compiled by numba. Glossary in `mair_cli.ops.selective_scan`.
 
 What makes them fast: pixels stay rows, channels last, so the scan only needs the order in which to visit them; step
-size, softplus, discretisation, recurrence, output and skip are one pass; channels are worked on as explicit vectors with
-their own exp and log (`mair_cli.ops.simd`), in chunks whose states stay in the first-level cache. Step sizes of a whole
-chunk come before its recurrence: each is one long chain of dependent operations, and only side by side do they overlap.
+size, softplus, discretisation, recurrence, output and skip are one pass; channels are worked on as explicit vectors
+with their own exp and log (`mair_cli.ops.simd`), in chunks whose states stay in the first-level cache. Step sizes of a
+whole chunk come before its recurrence: each is one long chain of dependent operations, and only side by side do they
+overlap.
 
 A job is one image, one direction, one chunk of channels; jobs are independent, and kernels release the interpreter's
-lock, so that threads may share them. Arrays are float32 and C-contiguous. W is the chunk's width, a multiple of `LANES`;
-parameters and scratch are padded to it with zeros, and a zero channel adds nothing to any result.
+lock, so that threads may share them. Arrays are float32 and C-contiguous. W is the chunk's width, a multiple of
+`LANES`; parameters and scratch are padded to it with zeros, and a zero channel adds nothing to any result.
 """
 
 from __future__ import annotations
@@ -18,10 +19,28 @@ from typing import Any, Final
 
 import numba as nb
 import numpy as np
+from numpy.typing import NDArray
 
-from mair_cli.ops.simd import LANES, LOG2E, add, broadcast, exp2, fma, load, mul, sigmoid, softplus, splat, store, total, zeros
+from mair_cli.ops.simd import (
+    LANES,
+    LOG2E,
+    add,
+    broadcast,
+    exp2,
+    fma,
+    load,
+    mul,
+    sigmoid,
+    softplus,
+    splat,
+    store,
+    total,
+    zeros,
+)
 
 f32 = np.float32
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int32]
 LN2: Final = f32(0.6931471805599453)
 CHUNK: Final = 128
 """Channels of one job: 16 states of 128 channels fill a quarter of a small first-level cache."""
@@ -44,7 +63,7 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @nb.njit(inline="always")
-def _scratch(size):  # type: ignore[no-untyped-def]
+def _scratch(size: int) -> Floats:
     """Zeros at an address that is a multiple of 64 bytes, so that no vector straddles two cache lines."""
     raw = np.zeros(size + 16, f32)
     start = (-(raw.ctypes.data >> 2)) & 15
@@ -52,7 +71,7 @@ def _scratch(size):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(inline="always")
-def _copy(source, i, target, j, count):  # type: ignore[no-untyped-def]
+def _copy(source: Floats, i: int, target: Floats, j: int, count: int) -> None:
     """target[j : j + count] = source[i : i + count], by vectors."""
     whole = count // LANES * LANES
     for d in range(0, whole, LANES):
@@ -62,7 +81,7 @@ def _copy(source, i, target, j, count):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(inline="always")
-def _copy_scaled(source, d0, factor, target, W):  # type: ignore[no-untyped-def]
+def _copy_scaled(source: Floats, d0: int, factor: np.float32, target: Floats, W: int) -> None:
     """Columns d0 … d0 + W of a (rows, D) array, times a factor, as rows of W; columns past D are 0."""
     rows, D = source.shape
     for i in range(rows):
@@ -71,7 +90,7 @@ def _copy_scaled(source, d0, factor, target, W):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(inline="always")
-def _step_sizes(row, R, w, bias, dt, W):  # type: ignore[no-untyped-def]
+def _step_sizes(row: Floats, R: int, w: Floats, bias: Floats, dt: Floats, W: int) -> None:
     """dt before softplus, for a chunk of channels: dt_weight · r + dt_bias."""
     for j in range(0, W, LANES):
         v = load(bias, j)
@@ -81,7 +100,19 @@ def _step_sizes(row, R, w, bias, dt, W):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def scan_forward(u, projections, dt_weight, dt_bias, A, skip, order, y, pooled, first, last):  # type: ignore[no-untyped-def]
+def scan_forward(
+    u: Floats,
+    projections: Floats,
+    dt_weight: Floats,
+    dt_bias: Floats,
+    A: Floats,
+    skip: Floats,
+    order: Ints,
+    y: Floats,
+    pooled: Floats,
+    first: int,
+    last: int,
+) -> None:
     """Jobs first … last - 1 of the forward scan.
 
     u (B, L, D), projections (B, L, K, R + 2N), dt_weight (K, R, D), dt_bias (K, 1, D), A (K, N, D), skip (K, 1, D),
@@ -124,17 +155,102 @@ def scan_forward(u, projections, dt_weight, dt_bias, A, skip, order, y, pooled, 
         _copy(sums, 0, pooled[b, k], d0, real)
 
 
+@nb.njit(**_OPTIONS)
+def _replay(
+    u: Floats, projections: Floats, order: Ints, d0: int, w: Floats, bias: Floats, rates: Floats,
+    X: Floats, DT: Floats, SIG: Floats, H: Floats,
+) -> None:  # fmt: skip
+    """The forward scan of one job once more, keeping what the way back needs, by position along the path.
+
+    X, DT, SIG (L · W) are input, step size and the derivative of softplus; H ((L + 1) · N · W) the state before each
+    position, and at the end.
+    """
+    L, R, W, N = len(order), len(w) // len(bias), len(bias), len(rates) // len(bias)
+    for l in range(L):
+        p = order[l]
+        row = projections[p]
+        x, dt, sig, h, after = X[l * W :], DT[l * W :], SIG[l * W :], H[l * N * W :], H[(l + 1) * N * W :]
+        _copy(u[p], d0, x, 0, min(W, u.shape[1] - d0))
+        _step_sizes(row, R, w, bias, dt, W)
+        for j in range(0, W, LANES):
+            v = load(dt, j)
+            store(dt, j, softplus(v))
+            store(sig, j, sigmoid(v))
+        for j in range(0, W, LANES):
+            step = load(dt, j)
+            inflow = mul(step, load(x, j))
+            for n in range(N):
+                i = n * W + j
+                decay = exp2(mul(step, load(rates, i)))
+                store(after, i, fma(decay, load(h, i), mul(inflow, broadcast(row, R + n))))
+
+
+@nb.njit(**_OPTIONS)
+def _retrace(
+    row: Floats, R: int, g: Floats, factor: Floats, base: Floats, x: Floats, dt: Floats, sig: Floats,
+    h: Floats, after: Floats, rates: Floats, gain: Floats, partial: Floats, gh: Floats, gA: Floats,
+    gx: Floats, gs: Floats, gv: Floats, gb: Floats,
+) -> None:  # fmt: skip
+    """One position on the way back: from the gradient of y to those of everything that went into it.
+
+    gh, gA, gs and gb are added to, gx and gv written; `partial` gets the products for B and C, still to be summed
+    over lanes.
+    """
+    W, N = len(gb), len(rates) // len(gb)
+    for j in range(0, W, LANES):
+        step, value = load(dt, j), load(x, j)
+        grad = fma(load(g, j), load(factor, j), load(base, j))
+        inflow = mul(step, value)
+        g_step, g_inflow = zeros(), zeros()
+        for n in range(N):
+            i = n * W + j
+            to_b, to_c = (R + n) * LANES, (R + N + n) * LANES
+            rate = load(rates, i)
+            decay = exp2(mul(step, rate))
+            store(partial, to_c, fma(grad, load(after, i), load(partial, to_c)))
+            g_state = fma(grad, broadcast(row, R + N + n), load(gh, i))
+            carried = mul(g_state, decay)
+            g_rate = mul(carried, load(h, i))
+            g_step = fma(g_rate, rate, g_step)
+            store(gA, i, fma(g_rate, step, load(gA, i)))
+            g_inflow = fma(g_state, broadcast(row, R + n), g_inflow)
+            store(partial, to_b, fma(g_state, inflow, load(partial, to_b)))
+            store(gh, i, carried)
+        store(gx, j, fma(g_inflow, step, mul(grad, load(gain, j))))
+        store(gs, j, fma(grad, value, load(gs, j)))
+        # rates carry a factor log2(e), which is taken back here
+        before_softplus = mul(fma(g_step, splat(LN2), mul(g_inflow, value)), load(sig, j))
+        store(gv, j, before_softplus)
+        store(gb, j, add(before_softplus, load(gb, j)))
+
+
 @_compiled
-def scan_backward(  # type: ignore[no-untyped-def]
-    u, projections, dt_weight, dt_bias, A, skip, order, gradient, weight, offset,
-    g_u, g_projections, g_dt_weight, g_dt_bias, g_A, g_skip, first, last,
-):  # fmt: skip
+def scan_backward(
+    u: Floats,
+    projections: Floats,
+    dt_weight: Floats,
+    dt_bias: Floats,
+    A: Floats,
+    skip: Floats,
+    order: Ints,
+    gradient: Floats,
+    weight: Floats,
+    offset: Floats,
+    g_u: Floats,
+    g_projections: Floats,
+    g_dt_weight: Floats,
+    g_dt_bias: Floats,
+    g_A: Floats,
+    g_skip: Floats,
+    first: int,
+    last: int,
+) -> None:
     """Jobs first … last - 1 of the adjoint of `scan_forward`.
 
     The gradient of y at direction k is weight[b, k, d] · gradient[b, k % G, p, d] + offset[b, k, d], with gradient
     (B, G, L, D): G = K where every direction has its own, G = 1 where all share one, as after a weighted sum.
 
-    Results, summed over their first axis or axes by the caller: g_u (B, K, L, D), g_projections (chunks, B, L, K, R + 2N),
+    Results, to be summed over what the inputs lack: g_u (B, K, L, D), g_projections (chunks, B, L, K, R + 2N),
     g_dt_weight (B, K, R, D), g_dt_bias (B, K, 1, D), g_A (B, K, N, D), g_skip (B, K, 1, D).
     """
     _, L, D = u.shape
@@ -154,25 +270,8 @@ def scan_backward(  # type: ignore[no-untyped-def]
         _copy_scaled(A[k], d0, f32(LOG2E), rates, W)
         _copy_scaled(skip[k], d0, f32(1), gain, W)
 
-        # Forward once more, this time keeping what the way back needs. H[l] is the state before position l.
         X, DT, SIG, H = _scratch(L * W), _scratch(L * W), _scratch(L * W), _scratch((L + 1) * N * W)
-        for l in range(L):
-            p = order[k, l]
-            row = projections[b, p, k]
-            x, dt, sig, h, after = X[l * W :], DT[l * W :], SIG[l * W :], H[l * N * W :], H[(l + 1) * N * W :]
-            _copy(u[b, p], d0, x, 0, real)
-            _step_sizes(row, R, w, bias, dt, W)
-            for j in range(0, W, LANES):
-                v = load(dt, j)
-                store(dt, j, softplus(v))
-                store(sig, j, sigmoid(v))
-            for j in range(0, W, LANES):
-                step = load(dt, j)
-                inflow = mul(step, load(x, j))
-                for n in range(N):
-                    i = n * W + j
-                    decay = exp2(mul(step, load(rates, i)))
-                    store(after, i, fma(decay, load(h, i), mul(inflow, broadcast(row, R + n))))
+        _replay(u[b], projections[b, :, k], order[k], d0, w, bias, rates, X, DT, SIG, H)
 
         factor, base, g = _scratch(W), _scratch(W), _scratch(W)
         _copy(weight[b, k], d0, factor, 0, real)
@@ -188,31 +287,7 @@ def scan_backward(  # type: ignore[no-untyped-def]
             _copy(gradient[b, 0 if shared else k, p], d0, g, 0, real)
             for i in range(0, (R + 2 * N) * LANES, LANES):
                 store(partial, i, zeros())
-            for j in range(0, W, LANES):
-                step, value = load(dt, j), load(x, j)
-                grad = fma(load(g, j), load(factor, j), load(base, j))
-                inflow = mul(step, value)
-                g_step, g_inflow = zeros(), zeros()
-                for n in range(N):
-                    i = n * W + j
-                    to_b, to_c = (R + n) * LANES, (R + N + n) * LANES
-                    rate = load(rates, i)
-                    decay = exp2(mul(step, rate))
-                    store(partial, to_c, fma(grad, load(after, i), load(partial, to_c)))
-                    g_state = fma(grad, broadcast(row, R + N + n), load(gh, i))
-                    carried = mul(g_state, decay)
-                    g_rate = mul(carried, load(h, i))
-                    g_step = fma(g_rate, rate, g_step)
-                    store(gA, i, fma(g_rate, step, load(gA, i)))
-                    g_inflow = fma(g_state, broadcast(row, R + n), g_inflow)
-                    store(partial, to_b, fma(g_state, inflow, load(partial, to_b)))
-                    store(gh, i, carried)
-                store(gx, j, fma(g_inflow, step, mul(grad, load(gain, j))))
-                store(gs, j, fma(grad, value, load(gs, j)))
-                # rates carry a factor log2(e), which is taken back here
-                before_softplus = mul(fma(g_step, splat(LN2), mul(g_inflow, value)), load(sig, j))
-                store(gv, j, before_softplus)
-                store(gb, j, add(before_softplus, load(gb, j)))
+            _retrace(row, R, g, factor, base, x, dt, sig, h, after, rates, gain, partial, gh, gA, gx, gs, gv, gb)
             for r in range(R):
                 scale = broadcast(row, r)
                 accumulated = zeros()
@@ -236,7 +311,7 @@ def scan_backward(  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def weigh_directions(y, weight, out, first, last):  # type: ignore[no-untyped-def]
+def weigh_directions(y: Floats, weight: Floats, out: Floats, first: int, last: int) -> None:
     """out[b, p] = Σₖ weight[b, k] · y[b, k, p] for rows first … last - 1 of (B · L); y (B, K, L, D), out (B, L, D)."""
     _, K, L, D = y.shape
     for job in range(first, last):
@@ -249,7 +324,7 @@ def weigh_directions(y, weight, out, first, last):  # type: ignore[no-untyped-de
 
 
 @_compiled
-def pool_products(y, gradient, out, first, last):  # type: ignore[no-untyped-def]
+def pool_products(y: Floats, gradient: Floats, out: Floats, first: int, last: int) -> None:
     """out[b, k] = Σₚ y[b, k, p] · gradient[b, p] for jobs (b, k) first … last - 1; y (B, K, L, D), out (B, K, D)."""
     _, K, L, D = y.shape
     for job in range(first, last):

@@ -50,7 +50,7 @@ def _backward(
     inputs: list[Tensor], order: Tensor, gradient: Tensor, weight: Tensor, offset: Tensor
 ) -> tuple[Tensor, ...]:
     """Gradients of the scan's six inputs; see `kernels.scan_backward` for how the gradient of y is given."""
-    u, projections, dt_weight, _, A, _ = inputs
+    u, projections = inputs[:2]
     batch, length, channels = u.shape
     directions = order.shape[0]
     g_u = u.new_empty(batch, directions, length, channels)
@@ -81,7 +81,7 @@ class _SelectiveScan(torch.autograd.Function):
         return _forward(prepared, order)[0]
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         order, *inputs = ctx.saved_tensors
         ones = gradient.new_ones(gradient.shape[0], gradient.shape[1], gradient.shape[3])
@@ -92,7 +92,7 @@ def scan(
     u: Tensor, projections: Tensor, dt_weight: Tensor, dt_bias: Tensor, A: Tensor, skip: Tensor, order: Tensor
 ) -> Tensor:
     """Arguments and result as in `mair_cli.ops.selective_scan.selective_scan`; CPU tensors, computed in float32."""
-    y: Tensor = _SelectiveScan.apply(order, u, projections, dt_weight, dt_bias, A, skip)
+    y: Tensor = _SelectiveScan.apply(order, u, projections, dt_weight, dt_bias, A, skip)  # type: ignore[no-untyped-call]
     return y
 
 
@@ -111,7 +111,7 @@ class _MergedScan(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         order, gate_weight, pooled, weight, y, *inputs = ctx.saved_tensors
         gradient = gradient.float().contiguous()
@@ -145,5 +145,5 @@ def merged_scan(
     gate_bias: Tensor,
 ) -> Tensor:
     """Arguments and result as in `mair_cli.ops.selective_scan.merged_scan`; CPU tensors, computed in float32."""
-    out: Tensor = _MergedScan.apply(order, gate_weight, gate_bias, u, projections, dt_weight, dt_bias, A, skip)
+    out: Tensor = _MergedScan.apply(order, gate_weight, gate_bias, u, projections, dt_weight, dt_bias, A, skip)  # type: ignore[no-untyped-call]
     return out

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from typing import Final, NamedTuple, cast
 
 import torch
@@ -58,7 +58,7 @@ def reference_scan(
 
     Arguments and result as in `selective_scan`. Source: network.md, 2; Gu and Dao 2023, algorithm 2.
     """
-    batch, length, channels = u.shape
+    batch, _, channels = u.shape
     directions, _, rank = dt_weight.shape
     states = A.shape[-1]
     r, b, c = projections.split([rank, states, states], dim=-1)
@@ -97,7 +97,7 @@ def selective_scan(
         dt_bias: (K, D) its bias.
         A: (K, D, N) decay rates, negative.
         skip: (K, D) weight of the input in the output.
-        order: (K, L) int32, on the same device: row k is a permutation of 0 … L - 1, the pixels as direction k visits them.
+        order: (K, L) int32, on the same device: row k lists the pixels 0 … L - 1 as direction k visits them.
         backend: one of `BACKENDS`, or `auto`.
 
     Returns:
@@ -143,9 +143,7 @@ def merged_scan(
     if name == "numba":
         from mair_cli.ops import numba_scan
 
-        return numba_scan.merged_scan(
-            u, projections, dt_weight, dt_bias, A, skip, order, gate_weight, gate_bias
-        )
+        return numba_scan.merged_scan(u, projections, dt_weight, dt_bias, A, skip, order, gate_weight, gate_bias)
     y = _scan_function(name)(u, projections, dt_weight, dt_bias, A, skip, order)
     return shuffle_attention(y, gate_weight, gate_bias)
 
@@ -159,15 +157,16 @@ def resolve_backend(name: str, device: torch.device) -> str:
     return _resolve(name, device.type)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _resolve(name: str, device: str) -> str:
     if name == "auto":
-        return next(n for n, backend in _BACKENDS.items() if backend.device in (None, device) and not backend_status(n))
+        usable = (n for n, backend in _BACKENDS.items() if backend.device in (None, device))
+        return next(n for n in usable if backend_status(n) is None)
     if name not in _BACKENDS:
         raise BackendError(f"Unknown back end {name!r}; choose auto or one of {', '.join(BACKENDS)}.")
     obstacle = backend_status(name)
     required = _BACKENDS[name].device
-    # Triton's interpreter runs on CPU tensors what the compiled kernel runs on a GPU; only on request, since it is slow.
+    # Triton's interpreter runs on CPU tensors what the compiled kernel runs on a GPU; on request only: it is slow.
     interpreted = name == "triton" and device == "cpu" and not torch.cuda.is_available()
     if obstacle is None and required not in (None, device) and not interpreted:
         obstacle = f"it computes on {required}, not on {device}. Choose --device {required} or another --backend."
@@ -184,7 +183,7 @@ def backend_status(name: str) -> str | None:
     return cast("str | None", importlib.import_module(module).unavailable())
 
 
-@lru_cache(maxsize=None)
+@cache
 def _scan_function(name: str) -> ScanFunction:
     module = _BACKENDS[name].module
     return reference_scan if module is None else cast(ScanFunction, importlib.import_module(module).scan)

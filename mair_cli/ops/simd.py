@@ -31,7 +31,7 @@ _LOG1P: Final = (
 _FLAGS: Final = ("nnan", "ninf", "nsz", "contract", "afn")
 
 
-class _VectorType(types.Type):  # type: ignore[misc]  # numba has no type information
+class _VectorType(types.Type):
     def __init__(self) -> None:
         super().__init__(name=f"float32x{LANES}")
 
@@ -51,20 +51,20 @@ def _address(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> A
 
 
 @intrinsic
-def load(_context, array, index):  # type: ignore[no-untyped-def]
+def load(_context: Any, array: Any, index: Any) -> Any:
     """The vector array[index : index + LANES]."""
 
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.load(_address(context, builder, signature.args[0], *arguments), align=4)
 
     return vector(array, types.intp), generate
 
 
 @intrinsic
-def store(_context, array, index, _value):  # type: ignore[no-untyped-def]
+def store(_context: Any, array: Any, index: Any, _value: Any) -> Any:
     """array[index : index + LANES] = value."""
 
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         builder.store(arguments[2], _address(context, builder, signature.args[0], *arguments[:2]), align=4)
         return context.get_dummy_value()
 
@@ -82,10 +82,10 @@ def _constant(value: float) -> Any:
 
 
 @intrinsic
-def broadcast(_context, array, index):  # type: ignore[no-untyped-def]
+def broadcast(_context: Any, array: Any, index: Any) -> Any:
     """array[index] in every lane."""
 
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array, index = arguments
         data = context.make_array(signature.args[0])(context, builder, array).data
         return _splat(builder, builder.load(builder.gep(data, [index])))
@@ -94,60 +94,60 @@ def broadcast(_context, array, index):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def splat(_context, _value):  # type: ignore[no-untyped-def]
+def splat(_context: Any, _value: Any) -> Any:
     """The same number in every lane."""
 
-    def generate(_context, builder, _signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         return _splat(builder, arguments[0])
 
     return vector(types.float32), generate
 
 
 @intrinsic
-def zeros(_context):  # type: ignore[no-untyped-def]
+def zeros(_context: Any) -> Any:
     """Zero in every lane."""
 
-    def generate(_context, _builder, _signature, _arguments):  # type: ignore[no-untyped-def]
+    def generate(_context: Any, _builder: Any, _signature: Any, _arguments: Any) -> Any:
         return _constant(0.0)
 
     return vector(), generate
 
 
 @intrinsic
-def add(_context, _a, _b):  # type: ignore[no-untyped-def]
+def add(_context: Any, _a: Any, _b: Any) -> Any:
     """a + b, lane by lane."""
 
-    def generate(_context, builder, _signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         return builder.fadd(*arguments, flags=_FLAGS)
 
     return vector(vector, vector), generate
 
 
 @intrinsic
-def mul(_context, _a, _b):  # type: ignore[no-untyped-def]
+def mul(_context: Any, _a: Any, _b: Any) -> Any:
     """a · b, lane by lane."""
 
-    def generate(_context, builder, _signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         return builder.fmul(*arguments, flags=_FLAGS)
 
     return vector(vector, vector), generate
 
 
 @intrinsic
-def fma(_context, _a, _b, _c):  # type: ignore[no-untyped-def]
+def fma(_context: Any, _a: Any, _b: Any, _c: Any) -> Any:
     """a · b + c, lane by lane (fused where the processor can)."""
 
-    def generate(_context, builder, _signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         return _multiply_add(builder, *arguments)
 
     return vector(vector, vector, vector), generate
 
 
 @intrinsic
-def total(_context, _a):  # type: ignore[no-untyped-def]
+def total(_context: Any, _a: Any) -> Any:
     """Sum over the lanes, as a number."""
 
-    def generate(_context, builder, _signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         half, rest = LANES // 2, arguments[0]
         while half:
             upper = ir.Constant(ir.VectorType(_INT, half), list(range(half, 2 * half)))
@@ -195,20 +195,20 @@ def _exp2(builder: Any, t: Any) -> Any:
 
 
 @intrinsic
-def exp2(_context, _t):  # type: ignore[no-untyped-def]
+def exp2(_context: Any, _t: Any) -> Any:
     """2ᵗ, lane by lane, for t ≤ 126."""
 
-    def generate(_context, builder, _signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         return _exp2(builder, arguments[0])
 
     return vector(vector), generate
 
 
 @intrinsic
-def softplus(_context, _v):  # type: ignore[no-untyped-def]
+def softplus(_context: Any, _v: Any) -> Any:
     """log(1 + eᵛ), lane by lane: max(v, 0) + log1p(e^-|v|), the logarithm by a polynomial e · p(e) on (0, 1]."""
 
-    def generate(_context, builder, _signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         (v,) = arguments
         zero = _constant(0.0)
         positive = _maximum(builder, v, zero)
@@ -221,10 +221,10 @@ def softplus(_context, _v):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def sigmoid(_context, _v):  # type: ignore[no-untyped-def]
+def sigmoid(_context: Any, _v: Any) -> Any:
     """1 / (1 + e^-v), lane by lane."""
 
-    def generate(_context, builder, _signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         one = _constant(1.0)
         # The lower bound keeps 2ᵗ within its range; below it the result is 0 to 26 digits.
         bounded = _maximum(builder, arguments[0], _constant(-60.0))

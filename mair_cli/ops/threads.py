@@ -15,14 +15,15 @@ from typing import Any
 import numba
 import torch
 
-if hasattr(os, "register_at_fork"):
-    # A forked child has the pool object but none of its threads.
-    os.register_at_fork(after_in_child=lambda: _pool.cache_clear())
-
 
 @lru_cache(maxsize=1)
 def _pool(workers: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(workers, thread_name_prefix="mair-scan")
+
+
+if hasattr(os, "register_at_fork"):
+    # A forked child has the pool object but none of its threads.
+    os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 def thread_count() -> int:

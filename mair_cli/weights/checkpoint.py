@@ -1,0 +1,349 @@
+"""Checkpoints: read safely, recognise the network's settings, fit exactly; and write our own.
+
+Two formats are read. The published one is a pickle: a dict whose `params_ema` or `params` entry is the state dict, or
+the bare state dict, keys perhaps prefixed by `module.`; only tensors are taken from it, no code is ever run. Ours is
+safetensors, with the settings as JSON in the metadata under `config`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from mair_cli.errors import CheckpointError, MairError
+from mair_cli.models import NetworkConfig, build_network, config_from_mapping
+
+StateDict = dict[str, Tensor]
+
+MAX_FILE_BYTES: Final = 4 << 30
+MAX_PARAMETERS: Final = 1 << 30
+_LEVELS: Final = ("encoder_level1", "encoder_level2", "encoder_level3", "latent")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a file holds.
+
+    Attributes:
+        config: settings of the network.
+        state_dict: its parameters, float32, exactly the names and shapes that the network has.
+        metadata: free text that came along (safetensors only), `config` left out.
+        sha256: of the file.
+    """
+
+    config: NetworkConfig
+    state_dict: StateDict
+    metadata: dict[str, str]
+    sha256: str
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def load_checkpoint(
+    path: Path | str, config: Mapping[str, object] | NetworkConfig | None = None, stripe: int | None = None
+) -> Checkpoint:
+    """Read a checkpoint and check it against the network that it is for.
+
+    Args:
+        path: a file in the published format or our own.
+        config: settings under the published constructors' names; None takes them from the file: from its metadata, or
+            from the names and shapes of its parameters.
+        stripe: stripe width, the one setting that shapes do not tell; overrides that of `config` and metadata.
+
+    Raises:
+        CheckpointError: the file is missing, unsafe, damaged or does not fit; says what does not fit.
+        UsageError: a setting in `config` is unknown or out of range.
+    """
+    path = Path(path)
+    state, metadata = _read(path)
+    if config is None and "config" in metadata:
+        config = _stored_config(path, metadata["config"])
+    if config is None:
+        settings = infer_settings(path, state, stripe)
+    else:
+        settings = dict(config) if isinstance(config, Mapping) else config.to_mapping()
+        if stripe is not None:
+            settings["scan_len"] = stripe
+    checked = config_from_mapping(settings)
+    _check_fit(path, state, checked)
+    state = {name: tensor.float().contiguous() for name, tensor in state.items()}
+    rest = {key: value for key, value in metadata.items() if key != "config"}
+    return Checkpoint(checked, state, rest, file_sha256(path))
+
+
+def load_network(
+    path: Path | str,
+    config: Mapping[str, object] | NetworkConfig | None = None,
+    device: str | torch.device = "cpu",
+    stripe: int | None = None,
+) -> nn.Module:
+    """A network with the weights of a checkpoint file, in eval mode, on `device`.
+
+    Arguments and errors as in `load_checkpoint`. The network maps (B, 3, H, W) float32 RGB in [0, 1] to
+    (B, 3, H · scale, W · scale).
+    """
+    checkpoint = load_checkpoint(path, config, stripe)
+    network = build_network(checkpoint.config)
+    network.load_state_dict(checkpoint.state_dict)
+    return network.to(device)
+
+
+def save_checkpoint(
+    path: Path | str, state_dict: Mapping[str, Tensor], config: NetworkConfig, metadata: Mapping[str, str]
+) -> None:
+    """Write our own format: safetensors with the settings in its metadata, complete or not at all.
+
+    Args:
+        path: target; replaced if it exists.
+        state_dict: parameters; their types are kept (float16 halves the file).
+        config: settings of the network.
+        metadata: free text to store besides, such as licence or training data.
+
+    Raises:
+        CheckpointError: the file cannot be written.
+    """
+    path = Path(path)
+    header = {**metadata, "config": json.dumps(config.to_mapping())}
+    data = save({name: tensor.detach().cpu().contiguous() for name, tensor in state_dict.items()}, header)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise CheckpointError(f"Cannot write {path}: {error.strerror or error}.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> tuple[StateDict, dict[str, str]]:
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError as error:
+        raise CheckpointError(f"Cannot read the checkpoint {path}: {error.strerror or error}.") from error
+    if size > MAX_FILE_BYTES:
+        raise CheckpointError(f"{path} is too large for a checkpoint of these networks ({size / 2**30:.1f} GiB).")
+    # A safetensors file starts with the length of its JSON header, eight bytes, and the header with a brace.
+    state, metadata = _read_safetensors(path) if head[8:9] == b"{" else (_read_pickle(path), {})
+    if not state:
+        raise CheckpointError(f"{path} holds no parameters.")
+    for name, tensor in state.items():
+        _check_tensor(path, name, tensor)
+    if sum(tensor.numel() for tensor in state.values()) > MAX_PARAMETERS:
+        raise CheckpointError(f"{path} holds more parameters than any of these networks has.")
+    return state, metadata
+
+
+def _read_safetensors(path: Path) -> tuple[StateDict, dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is not a complete safetensors file: {_first_line(error)}.") from error
+
+
+def _read_pickle(path: Path) -> StateDict:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise CheckpointError(
+            f"{path} cannot be loaded safely as a checkpoint; it is damaged, or holds more than tensors "
+            f"({_first_line(error)})."
+        ) from error
+    return _state_dict(path, content)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160].rstrip(". ")
+
+
+def _state_dict(path: Path, content: object) -> StateDict:
+    for entry in ("params_ema", "params", "state_dict"):
+        if isinstance(content, dict) and isinstance(content.get(entry), dict):
+            content = content[entry]
+            break
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} holds no state dict, but a {type(content).__name__}.")
+    state: StateDict = {}
+    for key, value in content.items():
+        if not isinstance(key, str) or not isinstance(value, Tensor):
+            raise CheckpointError(f"{path} is no state dict: {str(key)[:60]!r} is not the name of a tensor.")
+        name = key.removeprefix("module.")
+        if name in state:
+            raise CheckpointError(f"{path} holds {name!r} twice.")
+        state[name] = value
+    return state
+
+
+def _check_tensor(path: Path, name: str, tensor: Tensor) -> None:
+    where = f"{path}: the parameter {name[:80]!r}"
+    if type(tensor) not in (Tensor, nn.Parameter) or tensor.layout != torch.strided or tensor.device.type != "cpu":
+        raise CheckpointError(f"{where} is not a plain tensor.")
+    if tensor.dtype not in (torch.float32, torch.float16, torch.bfloat16, torch.float64):
+        raise CheckpointError(
+            f"{where} has type {str(tensor.dtype).removeprefix('torch.')}, not a floating-point type."
+        )
+    # A tiny file can describe a huge tensor by strides that visit the same numbers again and again.
+    if tensor.numel() > tensor.untyped_storage().nbytes() // tensor.element_size():
+        raise CheckpointError(f"{where} overlaps itself.")
+    if not bool(torch.isfinite(tensor).all()):
+        raise CheckpointError(f"{where} holds NaN or infinite values.")
+
+
+def _stored_config(path: Path, text: str) -> NetworkConfig:
+    try:
+        settings = json.loads(text)
+        if not isinstance(settings, dict):
+            raise ValueError("no mapping")
+        return config_from_mapping(settings)
+    except (ValueError, RecursionError, MairError) as error:
+        raise CheckpointError(f"{path}: the settings in its metadata are not valid: {_first_line(error)}.") from error
+
+
+def _check_fit(path: Path, state: StateDict, config: NetworkConfig) -> None:
+    with torch.device("meta"):
+        expected = {name: tensor.shape for name, tensor in build_network(config).state_dict().items()}
+    missing = [name for name in expected if name not in state]
+    surplus = [name for name in state if name not in expected]
+    wrong = [name for name in expected if name in state and state[name].shape != expected[name]]
+    if missing:
+        raise CheckpointError(f"{path} does not fit these settings: {_some(missing)} missing.")
+    if surplus:
+        raise CheckpointError(f"{path} does not fit these settings: {_some(surplus)} not part of the network.")
+    if wrong:
+        name = wrong[0]
+        raise CheckpointError(
+            f"{path} does not fit these settings: {name} is {tuple(state[name].shape)}, "
+            f"not {tuple(expected[name])}{f' (and {len(wrong) - 1} more)' if len(wrong) > 1 else ''}."
+        )
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(name[:80] for name in names[:3])
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{shown}{more} {'is' if len(names) == 1 else 'are'}"
+
+
+def infer_settings(path: Path, state: Mapping[str, Tensor], stripe: int | None) -> dict[str, object]:
+    """Settings that give a network with exactly these parameter names and shapes, under the constructors' names.
+
+    Args:
+        path: named in errors.
+        state: parameters by name.
+        stripe: stripe width, which the shapes do not tell; None where only one published network fits.
+
+    Raises:
+        CheckpointError: the names are not those of a known network, or the stripe width is needed and not given.
+    """
+    try:
+        settings = _infer_unet(state) if "patch_embed.proj.weight" in state else _infer_mair(state)
+    except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
+        raise CheckpointError(
+            f"{path} is not a checkpoint of a known network: {_first_line(error)} is missing."
+        ) from error
+    if stripe is None:
+        stripe = _published_stripe(settings)
+    if stripe is None:
+        raise CheckpointError(f"The stripe width of {path} cannot be read from it: say --stripe 4 or --stripe 8.")
+    return settings | {"scan_len": stripe}
+
+
+def _published_stripe(settings: Mapping[str, object]) -> int | None:
+    """Stripe width of the published network with these settings (network.md, 7)."""
+    if "dim" in settings:
+        return {48: 4, 24: 8}.get(cast(int, settings["dim"]))
+    key = settings["embed_dim"], settings["upsampler"], settings["d_state"]
+    known: dict[tuple[object, ...], int] = {
+        (180, "pixelshuffle", 16): 8,
+        (60, "pixelshuffledirect", 16): 4,
+        (60, "pixelshuffledirect", 1): 8,
+        (180, None, 16): 4,
+    }
+    return known.get(key)
+
+
+def _ratio(hidden: int, width: int) -> float:
+    """The shortest decimal whose product with `width`, cut to an integer, is `hidden`."""
+    for digits in range(1, 7):
+        ratio = float(math.ceil(hidden / width * 10**digits) / 10**digits)
+        if int(ratio * width) == hidden:
+            return ratio
+    return (hidden + 0.5) / width
+
+
+def _count(state: Mapping[str, Tensor], pattern: str) -> int:
+    """How many of pattern.format(0), pattern.format(1) … the state has a parameter of, in a row from 0."""
+    number = 0
+    while any(name.startswith(pattern.format(number)) for name in state):
+        number += 1
+    return number
+
+
+def _infer_mair(state: Mapping[str, Tensor]) -> dict[str, object]:
+    width, channels = state["conv_first.weight"].shape[:2]
+    groups = _count(state, "layers.{}.")
+    depths = [_count(state, f"layers.{group}.residual_group.blocks.{{}}.") for group in range(groups)]
+    block = "layers.0.residual_group.blocks.0."
+    inner, states = (
+        state[block + "self_attention.conv2d.weight"].shape[0],
+        state[block + "self_attention.A_logs"].shape[1],
+    )
+    if "conv_before_upsample.0.weight" in state:
+        head, last = "pixelshuffle", state["upsample.0.weight"]
+        scale = 3 if last.shape[0] == 9 * last.shape[1] else (4 if "upsample.2.weight" in state else 2)
+    elif "upsample.0.weight" in state:
+        head, scale = "pixelshuffledirect", math.isqrt(state["upsample.0.weight"].shape[0] // 3)
+    else:
+        head, scale = None, 1
+    return {
+        "upscale": scale,
+        "embed_dim": width,
+        "depths": depths,
+        "d_state": states,
+        "ssm_ratio": _ratio(inner, width),
+        "mlp_ratio": _ratio(state[block + "conv_blk.fc1.weight"].shape[0], width),
+        "upsampler": head,
+        "resi_connection": "1conv" if "conv_after_body.weight" in state else "3conv",
+        "noise_level_map": channels == 4,
+        "aggregation": "shuffle" if block + "self_attention.gating.gating.1.weight" in state else "sum",
+    }
+
+
+def _infer_unet(state: Mapping[str, Tensor]) -> dict[str, object]:
+    dim, channels = state["patch_embed.proj.weight"].shape[:2]
+    first, second = "encoder_level1.0.", "encoder_level2.0."
+    return {
+        "inp_channels": channels,
+        "dim": dim,
+        "num_blocks": [_count(state, f"{level}.{{}}.") for level in _LEVELS],
+        "num_refinement_blocks": _count(state, "refinement.{}."),
+        "ssm_ratio": _ratio(state[first + "self_attention.conv2d.weight"].shape[0], dim),
+        "flp_ratio": _ratio(state[first + "mlp.fc1.weight"].shape[0], dim),
+        "mlp_ratio": _ratio(state[second + "mlp.fc1.weight"].shape[0], 2 * dim),
+        "dual_pixel_task": channels == 6,
+    }
