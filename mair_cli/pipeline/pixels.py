@@ -10,12 +10,15 @@ from mair_cli.errors import MairError, UsageError
 FloatArray = npt.NDArray[np.float32]
 
 _LARGEST = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.float32): 1.0}
-_ROUNDING_SLACK = 1e-4  # what float arithmetic may add to a value that was meant to be 0 or 1
+_NOISE_MARGIN = 2.0  # how far noise may carry float values beyond black and white; 0 … 255 is a mistake
 _ROWS_PER_CHECK = 256  # a large float image is checked in slices, so that the check itself needs no memory
 
 
 def check_image(image: npt.NDArray[np.generic]) -> None:
-    """Raise UsageError unless `image` is `(H, W)` or `(H, W, 3)`, uint8, uint16 or float32 in [0, 1], and not empty."""
+    """Raise UsageError unless `image` is `(H, W)` or `(H, W, 3)`, uint8, uint16 or float32 in [0, 1], and not empty.
+
+    Float values may lie somewhat outside, as noise that was never clipped does.
+    """
     if not isinstance(image, np.ndarray):
         raise UsageError(f"An image must be a NumPy array, not {type(image).__name__}: use numpy.asarray(picture).")
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3) or 0 in image.shape:
@@ -31,15 +34,16 @@ def _check_range(image: npt.NDArray[np.generic]) -> None:
     for start in range(0, image.shape[0], _ROWS_PER_CHECK):
         part = image[start : start + _ROWS_PER_CHECK]
         low, high = float(part.min()), float(part.max())
-        if not (low >= -_ROUNDING_SLACK and high <= 1.0 + _ROUNDING_SLACK):  # also catches NaN
+        if not (low >= -_NOISE_MARGIN and high <= 1.0 + _NOISE_MARGIN):  # also catches NaN
             raise UsageError(f"A float image must lie in [0, 1]; this one holds {low:g} … {high:g}: scale or clip it.")
 
 
 def to_unit(image: npt.NDArray[np.generic]) -> FloatArray:
     """A float32 copy in [0, 1] of an image or a part of one, C-contiguous, native byte order."""
     largest = np.float32(_LARGEST[image.dtype.newbyteorder("=")])
-    unit = np.empty(image.shape, np.float32)
-    return np.divide(image, largest, out=unit, casting="unsafe", dtype=np.float32)
+    unit: FloatArray = np.empty(image.shape, np.float32)
+    np.divide(image, largest, out=unit, casting="unsafe", dtype=np.float32)
+    return unit
 
 
 def store_rounded(target: npt.NDArray[np.generic], values: FloatArray) -> None:

@@ -140,7 +140,7 @@ class TileRunner:
     def _try(self, tiles: list[FloatArray]) -> list[FloatArray] | None:
         """Restore tiles in one call; None where memory runs out."""
         try:
-            return self._run(tiles)
+            return run_network(self._network, tiles, self._scale, self._multiple, self._device)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -148,15 +148,24 @@ class TileRunner:
         release_memory(self._device)
         return None
 
-    def _run(self, tiles: list[FloatArray]) -> list[FloatArray]:
-        height, width = tiles[0].shape[:2]
-        stack = np.stack([_fill_up(tile, self._multiple) for tile in tiles])
-        x = torch.from_numpy(stack).to(self._device).permute(0, 3, 1, 2).contiguous()
-        y = self._network(x)[:, :, : height * self._scale, : width * self._scale].float()
-        # Any infinity or NaN makes the sum so: half precision can overflow, and the cast to integers would hide it.
-        if not bool(torch.isfinite(y.sum())):
-            raise MairError("The network's result is not finite. Use --precision fp32, or other weights.")
-        return list(y.permute(0, 2, 3, 1).contiguous().cpu().numpy())
+
+def run_network(
+    network: TensorFunction, tiles: list[FloatArray], scale: int, multiple: int, device: torch.device
+) -> list[FloatArray]:
+    """Run tiles of one size, `(h, w, C)` float32 in [0, 1], in one call; results float32 `(h·scale, w·scale, C)`.
+
+    Tiles are filled up by reflection to sides that `multiple` divides, and the results cut to size.
+
+    Raises MairError where the result is not finite; what the network raises passes through.
+    """
+    height, width = tiles[0].shape[:2]
+    stack = np.stack([_fill_up(tile, multiple) for tile in tiles])
+    x = torch.from_numpy(stack).to(device).permute(0, 3, 1, 2).contiguous()
+    y = network(x)[:, :, : height * scale, : width * scale].float()
+    # Any infinity or NaN makes the sum so: half precision can overflow, and the cast to integers would hide it.
+    if not bool(torch.isfinite(y.sum())):
+        raise MairError("The network's result is not finite. Use --precision fp32, or other weights.")
+    return list(y.permute(0, 2, 3, 1).contiguous().cpu().numpy())
 
 
 def _fill_up(tile: FloatArray, multiple: int) -> FloatArray:
