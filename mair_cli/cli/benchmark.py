@@ -85,9 +85,7 @@ def benchmark(
     ] = None,
     sigma: Annotated[
         float | None,
-        typer.Option(
-            "--sigma", metavar="S", rich_help_panel=SETS, help="Noise level for denoise, of 255. Default: 25."
-        ),
+        typer.Option("--sigma", metavar="S", rich_help_panel=SETS, help="Noise level of 255. Default: 25."),
     ] = None,
     data_dir: Annotated[
         Path | None,

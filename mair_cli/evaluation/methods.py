@@ -174,16 +174,16 @@ def weights_digest(network: nn.Module) -> str:
 class ModelMethod:
     """A network, run by the restorer that users run."""
 
-    def __init__(self, name: str, restorer: Restorer, task: measuring.Protocol) -> None:
+    def __init__(self, name: str, restorer: Restorer, task: measuring.Protocol, from_file: bool) -> None:
         network = restorer.network
-        self.device = next(network.parameters()).device
+        self.device = restorer.device
         self.info = MethodInfo(
             name=name,
             kind="model",
             description=restorer.description,
             parameters=sum(parameter.numel() for parameter in network.parameters()),
             weights=weights_digest(network),
-            model=restorer.model_name or "",
+            model="" if from_file else restorer.model_name,
         )
         self._restorer = restorer
         self._task = task
@@ -195,7 +195,7 @@ class ModelMethod:
 
     def restore(self, image: np.ndarray) -> np.ndarray:
         """See `Method`."""
-        return to_bytes(self._restorer(image, sigma=self._task.sigma))
+        return to_bytes(self._restorer.restore_as_is(image, sigma=self._task.sigma))
 
 
 def build_method(name: str, task: measuring.Protocol, options: MethodOptions, weights: Path | None = None) -> Method:
@@ -222,7 +222,7 @@ def build_method(name: str, task: measuring.Protocol, options: MethodOptions, we
         scene=options.scene,
         model="auto" if weights is not None else name,
         weights=weights,
-        stripe=options.stripe,
+        stripe=options.stripe if weights is not None else None,
         device=options.device,
         backend=options.backend,
         precision=options.precision,
@@ -231,7 +231,5 @@ def build_method(name: str, task: measuring.Protocol, options: MethodOptions, we
         ensemble=options.ensemble,
         partition=partition,
     )
-    if restorer.scale != task.scale:
-        raise UsageError(f"{name} enlarges ×{restorer.scale}, but --scale is {task.scale}")
-    shown = name if weights is not None or name != "auto" else (restorer.model_name or name)
-    return ModelMethod(shown, restorer, task)
+    shown = restorer.model_name if weights is None else name
+    return ModelMethod(shown, restorer, task, from_file=weights is not None)

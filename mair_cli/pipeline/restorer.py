@@ -188,6 +188,16 @@ class Restorer:
             MairError: memory does not suffice, or the network's result is not finite.
         """
         check_image(image)
+        return self.restore_as_is(image, sigma=sigma, progress=progress)
+
+    def restore_as_is(
+        self,
+        image: npt.NDArray[np.generic],
+        *,
+        sigma: Sigma | None = None,
+        progress: Progress | None = None,
+    ) -> npt.NDArray[np.generic]:
+        """As a call, but float32 values may lie outside [0, 1]: the published noise is not clipped (network.md, 9)."""
         function = self._function(self.noise_level(image, sigma))
         if image.ndim == 2:
             return self._run(_on_gray(function), image[..., None], progress)[..., 0]
