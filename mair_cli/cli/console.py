@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+_WIDTH_OF_FILES = 120  # columns of a table that goes to a file or a pipe
 _LOG_LEVELS = {0: logging.WARNING, 1: logging.INFO}
 
 
@@ -88,7 +90,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, 
 
     Args:
         title: heading above the table; empty for none.
-        columns: heading of each column.
+        columns: heading of each column; empty for no line of headings.
         rows: one text per column each.
         to_stdout: a table that the user asked for is data; one that accompanies other output goes to stderr.
     """
@@ -96,10 +98,18 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, 
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for index, column in enumerate(columns):
+    shown = Table(
+        title=title or None,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD if columns else None,
+        show_header=bool(columns),
+        pad_edge=False,
+    )
+    for index in range(len(columns) or len(rows[0] if rows else ())):
         numeric = all(_is_number(row[index]) for row in rows)
-        shown.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
+        heading = Text(columns[index] if columns else "")
+        shown.add_column(heading, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         shown.add_row(*(Text(printable(cell)) for cell in row))
     with _beside_bars():
@@ -176,7 +186,9 @@ def _say(label: str, style: str, message: str) -> None:
 def _console(*, to_stdout: bool) -> Console:
     from rich.console import Console
 
-    return Console(file=sys.stdout if to_stdout else sys.stderr, highlight=False, emoji=False, markup=False)
+    file = sys.stdout if to_stdout else sys.stderr
+    width = None if file.isatty() or "COLUMNS" in os.environ else _WIDTH_OF_FILES
+    return Console(file=file, width=width, highlight=False, emoji=False, markup=False)
 
 
 def _beside_bars() -> AbstractContextManager[None]:

@@ -47,7 +47,7 @@ def parse_sigma(text: str) -> float | Literal["auto"]:
     Raises:
         UsageError: not a number above 0 and up to 75.
     """
-    from mair_cli.pipeline.batch import LARGEST_SIGMA
+    from mair_cli.pipeline.restorer import MAX_SIGMA
 
     if text == "auto":
         return "auto"
@@ -55,6 +55,6 @@ def parse_sigma(text: str) -> float | Literal["auto"]:
         value = float(text)
     except ValueError:
         value = 0.0
-    if not 0.0 < value <= LARGEST_SIGMA:  # also refuses nan
-        raise UsageError(f"--sigma {text}: give a number above 0 and up to {LARGEST_SIGMA:g}, or auto.")
+    if not 0.0 < value <= MAX_SIGMA:  # also refuses nan
+        raise UsageError(f"--sigma {text}: give a number above 0 and up to {MAX_SIGMA:g}, or auto.")
     return value

@@ -69,19 +69,16 @@ def restore(options: RestoreOptions, task: Task) -> int:
     jobs = _plan(options, task, found.sources, _scale(options, task) if restorer is None else restorer.scale)
     for name, reason in found.problems:
         report.failed(name, f"{name}: {reason}")
+    restorer = _load(options, task) if restorer is None else restorer
+    console.note(restorer.description)
     if options.dry_run:
-        _check_weights(options, task)
         for job in jobs:
             report.planned(job)
         return report.exit_code
-    to_do = [job for job in jobs if not job.skip]
     for job in jobs:
         if job.skip:
             report.skipped(job)
-    if to_do:
-        restorer = _load(options, task) if restorer is None else restorer
-        console.note(restorer.description)
-        _run(to_do, restorer, options, task, report)
+    _run([job for job in jobs if not job.skip], restorer, options, task, report)
     report.summary()
     return report.exit_code
 
@@ -124,21 +121,6 @@ def _scale(options: RestoreOptions, task: Task) -> int:
     return entry.scale
 
 
-def _check_weights(options: RestoreOptions, task: Task) -> None:
-    """For a dry run: that weights are at hand, without loading them."""
-    from mair_cli.weights import cache, catalog
-
-    if options.weights is not None:
-        return
-    if options.model == "auto":
-        entry = catalog.select(task.name, scale=_scale(options, task), sigma=task.known_sigma, scene=task.scene)
-    else:
-        entry = catalog.find(options.model)
-        if not cache.is_available(entry):
-            console.warn(f"{entry.name} is not on this machine yet: `mair download {entry.name}` fetches it.")
-    console.note(f"would use {entry.name} ({entry.origin} weights)")
-
-
 def _plan(options: RestoreOptions, task: Task, sources: Sequence[Source], scale: int) -> list[Job]:
     from mair_cli.pipeline.naming import name_suffix
     from mair_cli.pipeline.plan import Request, plan
@@ -163,8 +145,8 @@ def _load(options: RestoreOptions, task: Task) -> Restorer:
 
     return Restorer(
         task.name,
-        scale=_scale(options, task) if options.weights is None else task.scale,
-        sigma=task.known_sigma,
+        scale=task.scale,
+        sigma=task.sigma,
         scene=task.scene,
         model=options.model,
         weights=options.weights,
@@ -183,7 +165,6 @@ def _run(jobs: Sequence[Job], restorer: Restorer, options: RestoreOptions, task:
 
     treatment = Treatment(
         task=task.name,
-        sigma=task.sigma,
         alpha=options.alpha,
         quality=options.quality,
         max_pixels=options.max_pixels,

@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Literal, Protocol
+from typing import BinaryIO, Literal, Protocol, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from mair_cli.data.image_io import probe, read_picture, write_picture
 from mair_cli.data.picture import Animation, ImageInfo, Picture, Samples, convert_depth
@@ -18,11 +19,7 @@ from mair_cli.data.resize import matlab_bicubic
 from mair_cli.errors import ImageError, MairError, UsageError
 from mair_cli.evaluation.protocol import Measurement, measure, read_rgb
 from mair_cli.pipeline.compare import Panel, side_by_side
-from mair_cli.pipeline.noise_estimate import estimate_noise
 from mair_cli.pipeline.plan import Job
-
-# Estimated noise levels are kept to what denoisers are made for; 0 would ask for nothing to be done.
-SMALLEST_SIGMA, LARGEST_SIGMA = 0.5, 75.0
 
 TileProgress = Callable[[int, int], None]
 """Called with the number of finished tiles and of all tiles."""
@@ -31,13 +28,20 @@ AlphaChoice = Literal["model", "resize", "drop"]
 
 
 class ImageRestorer(Protocol):
-    """What a batch needs of `mair_cli.pipeline.restorer.Restorer`."""
+    """What a batch needs of `mair_cli.pipeline.restorer.Restorer`; see there."""
 
-    @property
-    def scale(self) -> int:
-        """Output side divided by input side."""
+    scale: int
 
-    def __call__(self, image: Samples, *, sigma: float | None = None, progress: TileProgress | None = None) -> Samples:
+    def noise_level(self, image: npt.NDArray[np.generic]) -> float | None:
+        """The noise level of 255 assumed for an image; None where the network is not told one."""
+
+    def __call__(
+        self,
+        image: npt.NDArray[np.generic],
+        *,
+        sigma: float | None = None,
+        progress: TileProgress | None = None,
+    ) -> npt.NDArray[np.generic]:
         """Restore (H, W, 3) or (H, W); the result has the same type."""
 
 
@@ -47,14 +51,12 @@ class Treatment:
 
     Attributes:
         task: as in `naming.name_suffix`.
-        sigma: noise level of 255 for Gaussian denoising; "auto" estimates it for each image.
         alpha: what becomes of transparency: restored by the network, resized, or left out.
         quality: 1 to 100 for lossy formats; None leaves the choice to the writer.
         max_pixels: images with a larger output are refused; None for the reader's own bound.
     """
 
     task: str = "sr"
-    sigma: float | Literal["auto"] | None = None
     alpha: AlphaChoice = "model"
     quality: int | None = None
     max_pixels: int | None = None
@@ -122,7 +124,7 @@ def _restore(
     outcome.output_size = (first.width * scale, first.height * scale)
     if job.ground_truth is not None:
         _check_ground_truth(job.ground_truth, outcome, scale)
-    outcome.sigma = _sigma(first, treatment)
+    outcome.sigma = _noise_level(first, restorer)
     restored = [
         restore_picture(frame, restorer, treatment.alpha, outcome.sigma, _share(progress, index, len(frames)))
         for index, frame in enumerate(frames)
@@ -142,12 +144,10 @@ def _share(progress: TileProgress | None, index: int, frames: int) -> TileProgre
     return lambda done, total: progress(index * total + done, frames * total)
 
 
-def _sigma(picture: Picture, treatment: Treatment) -> float | None:
-    if treatment.sigma != "auto":
-        return treatment.sigma
+def _noise_level(picture: Picture, restorer: ImageRestorer) -> float | None:
     try:
-        return min(max(estimate_noise(picture.color), SMALLEST_SIGMA), LARGEST_SIGMA)
-    except UsageError as error:  # about this image, not about the whole run
+        return restorer.noise_level(picture.color)
+    except UsageError as error:  # an image too small to estimate from: about this image, not about the whole run
         raise ImageError(str(error)) from error
 
 
@@ -167,7 +167,7 @@ def restore_picture(
         sigma: noise level of 255, for Gaussian denoising.
         progress: told of finished tiles.
     """
-    color = restorer(picture.color, sigma=sigma, progress=progress)
+    color = cast("Samples", restorer(picture.color, sigma=sigma, progress=progress))
     opacity = None
     if picture.alpha is not None and alpha != "drop":
         opacity = _restore_alpha(picture.alpha, restorer, alpha, sigma)
@@ -187,7 +187,7 @@ def _restore_alpha(alpha: Samples, restorer: ImageRestorer, choice: AlphaChoice,
     if alpha.min() == alpha.max():  # nearly every picture with alpha is opaque: nothing to restore
         return np.full((alpha.shape[0] * scale, alpha.shape[1] * scale), alpha.flat[0], alpha.dtype)
     if choice == "model":
-        return restorer(alpha, sigma=sigma)
+        return cast("Samples", restorer(alpha, sigma=sigma))
     enlarged: Samples = alpha if scale == 1 else matlab_bicubic(alpha, scale)
     return enlarged.clip(0, 1) if enlarged.dtype == np.float32 else enlarged
 
