@@ -1,7 +1,8 @@
 """The selective scan as Triton kernels, for NVIDIA and AMD GPUs. Importing this module needs Triton.
 
-A GPU has room for thousands of paths at once, an image offers only B·K·D of them, and each is one long chain. So the path
-is cut into chunks that are walked at the same time, in three steps (Blelloch, "Prefix sums and their applications", 1990):
+A GPU has room for many thousands of paths at once, an image offers only B·K·D of them, and each is one long chain. So
+the path is cut into chunks that are walked at the same time, in three steps (Blelloch, "Prefix sums and their
+applications", 1990):
 
     summary   what each chunk adds to the state by itself, and how much time Δ passes in it
     carry     the state with which each chunk begins; over a whole chunk the state decays by exp(A · its time)
@@ -17,9 +18,9 @@ Glossary, beyond that of `selective_scan`:
     flow      what is multiplied by the gate
     q         gradient of the state h, one per step
 
-Tiles are (CHUNK, BLOCK): steps along the first axis, channels along the second. A step past the end has Δ = 0 and flow 0, and so
-leaves the state alone. All arithmetic is in float32, whatever the tensors' own types. Nothing is added atomically,
-so that equal inputs give equal results.
+Tiles are (CHUNK, BLOCK): steps along the first axis, channels along the second. A step past the end has Δ = 0 and flow
+0, and so leaves the state alone. All arithmetic is in float32, whatever the tensors' own types. Nothing is added
+atomically, so that equal inputs give equal results. Grid: (chunks · blocks, K, B); for `carry` (blocks, K · N, B).
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ def _softplus(v: tl.tensor) -> tl.tensor:
 
 
 @triton.jit
-def _then(decay: tl.tensor, state: tl.tensor, next_decay: tl.tensor, next_state: tl.tensor) -> tuple[tl.tensor, tl.tensor]:
+def _then(
+    decay: tl.tensor, state: tl.tensor, next_decay: tl.tensor, next_state: tl.tensor
+) -> tuple[tl.tensor, tl.tensor]:
     """Join two stretches of a path: h ← decay · h + state, first the left one, then the right one."""
     return decay * next_decay, state * next_decay + next_state
 
@@ -66,7 +69,7 @@ def _before(
 ) -> tuple[tl.tensor, tl.tensor, tl.tensor]:
     """Join two stretches walked backwards: q ← q + decay · (gradient of the state that leaves the stretch).
 
-    `entry` is the decay of a stretch's first step, which its own q has not yet passed through and an earlier stretch's must.
+    `entry` is the decay of a stretch's first step: its own q has not passed through it yet, an earlier stretch's must.
     """
     through = decay * later_entry
     return entry, through * later_decay, q + through * later_q
@@ -81,7 +84,7 @@ def _load(pointer: tl.tensor, mask: tl.tensor) -> tl.tensor:
 def _place(
     order: tl.tensor, length: int, channels: int, CHUNK: tl.constexpr, BLOCK: tl.constexpr
 ) -> tuple[tl.tensor, tl.tensor, tl.tensor, tl.tensor, tl.tensor]:
-    """Which pixels and channels this program works on: chunk, pixel (CHUNK,), inside (CHUNK,), channel (BLOCK,), live (BLOCK,)."""
+    """What this program works on: chunk, pixel (CHUNK,), inside (CHUNK,), channel (BLOCK,), live (BLOCK,)."""
     blocks = tl.cdiv(channels, BLOCK)
     chunk = tl.program_id(0) // blocks
     channel = (tl.program_id(0) % blocks) * BLOCK + tl.arange(0, BLOCK)
@@ -105,7 +108,8 @@ def _step_input(
 ) -> tl.tensor:
     """dt_weight · r + dt_bias for each step and channel; `row` points at each pixel's projections."""
     k = tl.program_id(1)
-    v = tl.zeros([inside.shape[0], channel.shape[0]], tl.float32) + _load(dt_bias + k * channels + channel, live)[None, :]
+    bias = _load(dt_bias + k * channels + channel, live)
+    v = tl.zeros([inside.shape[0], channel.shape[0]], tl.float32) + bias[None, :]
     for i in range(R):
         weight = _load(dt_weight + (k * R + i) * channels + channel, live)
         v += _load(row + i, inside)[:, None] * weight[None, :]
@@ -120,7 +124,7 @@ def summary(
     dt_bias: tl.tensor,  # (K, D)
     A: tl.tensor,  # (K, N, D)
     order: tl.tensor,  # (K, L)
-    local: tl.tensor,  # out (B, K, chunks, N, D): state at a chunk's end that began from 0; ADJOINT: gradient at its beginning
+    local: tl.tensor,  # out (B, K, chunks, N, D): state after each chunk, from 0; ADJOINT: gradient of that before
     time: tl.tensor,  # out (B, K, chunks, D): sum of Δ; not written with ADJOINT
     length: int,
     channels: int,
@@ -131,6 +135,7 @@ def summary(
     BLOCK: tl.constexpr,
     ADJOINT: tl.constexpr,
 ) -> None:
+    """What each chunk contributes by itself, and the time that passes in it."""
     chunk, pixel, inside, channel, live = _place(order, length, channels, CHUNK, BLOCK)
     path = tl.program_id(2).to(tl.int64) * tl.num_programs(1) + tl.program_id(1)
     pixel_of_batch = tl.program_id(2).to(tl.int64) * length + pixel
@@ -139,8 +144,8 @@ def summary(
 
     v = _step_input(row, dt_weight, dt_bias, channels, inside, channel, live, R)
     delta = tl.where(inside[:, None], _softplus(v), 0.0)
-    # Each step's share in the summary decays over the time from it to the chunk's end (ADJOINT: beginning). These sums are of
-    # positive numbers and start at the near end, hence exact where it matters most.
+    # Each step's share in the summary decays over the time from it to the chunk's end (ADJOINT: beginning). These sums
+    # begin at that end, since rounding matters most where little has decayed.
     if ADJOINT:
         gate = row + R + N
         flow = _load(source + (path * length + pixel)[:, None] * channels + channel[None, :], tile)
@@ -169,6 +174,7 @@ def carry(
     BLOCK: tl.constexpr,
     ADJOINT: tl.constexpr,
 ) -> None:
+    """Join the chunks' contributions along each path, TILE chunks at once."""
     channel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     live = channel < channels
     k = tl.program_id(1) // N
@@ -212,6 +218,7 @@ def output(
     CHUNK: tl.constexpr,
     BLOCK: tl.constexpr,
 ) -> None:
+    """Each chunk from its true first state: y."""
     chunk, pixel, inside, channel, live = _place(order, length, channels, CHUNK, BLOCK)
     k = tl.program_id(1)
     path = tl.program_id(2).to(tl.int64) * tl.num_programs(1) + k
@@ -260,7 +267,8 @@ def gradient(
     CHUNK: tl.constexpr,
     BLOCK: tl.constexpr,
 ) -> None:
-    # Longer than most functions: the pieces share a dozen tiles that live in registers.
+    """Each chunk from its true first state and last gradient: the gradients of all inputs."""
+    # Longer than most functions: its parts share a dozen tiles that live in registers.
     chunk, pixel, inside, channel, live = _place(order, length, channels, CHUNK, BLOCK)
     k = tl.program_id(1)
     path = tl.program_id(2).to(tl.int64) * tl.num_programs(1) + k
@@ -288,7 +296,8 @@ def gradient(
         inflow = delta * x * b[:, None]
         decays, states = tl.associative_scan((decay, inflow), 0, _then)
         states += decays * _load(first + (at_chunk * N + n) * channels + channel, live)[None, :]
-        _, through, q = tl.associative_scan((decay, tl.full(x.shape, 1.0, tl.float32), g * c[:, None]), 0, _before, reverse=True)
+        alone = (decay, tl.full(x.shape, 1.0, tl.float32), g * c[:, None])
+        _, through, q = tl.associative_scan(alone, 0, _before, reverse=True)
         q += through * _load(last + (at_chunk * N + n) * channels + channel, live)[None, :]
 
         tl.store(grad_row + R + n, tl.sum(q * delta * x, axis=1), mask=inside)
@@ -305,6 +314,6 @@ def gradient(
     tl.store(grad_dt_bias + at_chunk * channels + channel, tl.sum(grad_v, axis=0), mask=live)
     for i in range(R):
         weight = _load(dt_weight + (k * R + i) * channels + channel, live)
-        r = _load(row + i, inside)
         tl.store(grad_row + i, tl.sum(grad_v * weight[None, :], axis=1), mask=inside)
-        tl.store(grad_dt_weight + (at_chunk * R + i) * channels + channel, tl.sum(grad_v * r[:, None], axis=0), mask=live)
+        of_weight = tl.sum(grad_v * _load(row + i, inside)[:, None], axis=0)
+        tl.store(grad_dt_weight + (at_chunk * R + i) * channels + channel, of_weight, mask=live)

@@ -41,7 +41,7 @@ def unavailable() -> str | None:
     try:
         kernels = _kernels()
     except ImportError as error:
-        return f"Triton cannot be imported ({error}). Install it with 'pip install triton', or choose another --backend."
+        return f"Triton cannot be imported ({error}). Run 'pip install triton', or choose another --backend."
     if _interpreted(kernels):
         return None
     if not torch.cuda.is_available():
@@ -74,7 +74,7 @@ def scan(
         BackendError: the tensors are not on a GPU (and Triton does not interpret).
     """
     if not u.is_cuda and not _interpreted(_kernels()):
-        raise BackendError(f"The back end 'triton' computes on a GPU, not on {u.device.type}; choose another --backend.")
+        raise BackendError(f"Triton computes on a GPU, not on {u.device.type}; choose another --backend.")
     return scan_tiled(u, projections, dt_weight, dt_bias, A, skip, order, DEFAULT_TILING)
 
 
@@ -89,7 +89,7 @@ def scan_tiled(
     tiling: Tiling,
 ) -> Tensor:
     """`scan` with a tiling of one's own, for tests and measurements."""
-    y: Tensor = _TritonScan.apply(u, projections, dt_weight, dt_bias, A, skip, order, tiling)
+    y: Tensor = _TritonScan.apply(u, projections, dt_weight, dt_bias, A, skip, order, tiling)  # type: ignore[no-untyped-call]
     return y
 
 
@@ -144,7 +144,7 @@ class _TritonScan(torch.autograd.Function):
             return _forward(problem, tiling)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: FunctionCtx, grad_y: Tensor) -> tuple[Tensor | None, ...]:
         inputs = ctx.saved_tensors  # type: ignore[attr-defined]
         with torch.cuda.device_of(grad_y):
@@ -214,7 +214,7 @@ def _backward(problem: _Problem, grad_y: Tensor, tiling: Tiling) -> tuple[Tensor
 def _boundaries(
     problem: _Problem, grad_y: Tensor | None, time: Tensor | None, tiling: Tiling, chunk: int
 ) -> tuple[Tensor, Tensor]:
-    """State before each chunk, or given `grad_y` and `time` the gradient of the state after it; and the time in each chunk."""
+    """State before each chunk, or with `grad_y` and `time` the gradient of the state after it; and each chunk's Δ."""
     batch, length, channels = problem.u.shape
     directions, states, _ = problem.A.shape
     chunks, blocks, adjoint = problem.chunks(chunk), problem.blocks(tiling.block), grad_y is not None
