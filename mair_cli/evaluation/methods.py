@@ -195,7 +195,7 @@ class ModelMethod:
 
     def restore(self, image: np.ndarray) -> np.ndarray:
         """See `Method`."""
-        return to_bytes(self._restorer.restore_as_is(image, sigma=self._task.sigma))
+        return to_bytes(self._restorer(image, sigma=self._task.sigma))
 
 
 def build_method(name: str, task: measuring.Protocol, options: MethodOptions, weights: Path | None = None) -> Method:

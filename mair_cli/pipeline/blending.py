@@ -55,14 +55,14 @@ class Canvas:
         Tiles must come row by row, each row from the left.
         """
         if column == 0:
-            self._begin_row(row, tile.shape[2])
+            self._begin_row(row, tile.shape[0], tile.shape[2])
         finished = self._blend_across(column, tile)
         self._blend_down(row, column, finished)
 
-    def _begin_row(self, row: int, channels: int) -> None:
+    def _begin_row(self, row: int, height: int, channels: int) -> None:
         self._above = self._below
         self._below = _seam(_shared(self._rows, row), self._out.shape[1], channels)
-        self._left = _seam(0, 0, channels)
+        self._left = _seam(height, 0, channels)
 
     def _blend_across(self, column: int, tile: FloatArray) -> FloatArray:
         """Blend with the tile to the left; return the columns that the next tile does not reach."""

@@ -176,7 +176,7 @@ class Restorer:
         """Restore an image.
 
         Args:
-            image: (H, W, 3) RGB or (H, W) gray, uint8, uint16 or float32 in [0, 1].
+            image: (H, W, 3) RGB or (H, W) gray, uint8, uint16 or float32 in [0, 1]; noise in floats may go beyond.
             sigma: noise level of 255 for this image, or "auto"; for networks that are told it.
             progress: called with (tiles done, tiles in all).
 
@@ -188,16 +188,6 @@ class Restorer:
             MairError: memory does not suffice, or the network's result is not finite.
         """
         check_image(image)
-        return self.restore_as_is(image, sigma=sigma, progress=progress)
-
-    def restore_as_is(
-        self,
-        image: npt.NDArray[np.generic],
-        *,
-        sigma: Sigma | None = None,
-        progress: Progress | None = None,
-    ) -> npt.NDArray[np.generic]:
-        """As a call, but float32 values may lie outside [0, 1]: the published noise is not clipped (network.md, 9)."""
         function = self._function(self.noise_level(image, sigma))
         if image.ndim == 2:
             return self._run(_on_gray(function), image[..., None], progress)[..., 0]
@@ -243,6 +233,8 @@ class Restorer:
             overlap=overlap,
             batch=choice.batch,
             multiple=multiple,
+            # Two stripes: neighbouring ones are walked in opposite directions.
+            align=max(2 * self._config.scan_len, multiple),
             device=self.device,
             progress=progress,
         )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,8 @@ TensorFunction = Callable[[Tensor], Tensor]
 Progress = Callable[[int, int], None]
 """Called with (tiles done, tiles in all)."""
 
+AnyNumber = TypeVar("AnyNumber", bound=np.generic)
+
 SMALLEST_TILE = 16
 """Tiles are not halved below this side: where not even that fits, another tile size will not help."""
 
@@ -42,6 +45,7 @@ def run_tiled(
     overlap: int,
     batch: int = 1,
     multiple: int = 1,
+    align: int = 1,
     device: torch.device | None = None,
     progress: Progress | None = None,
 ) -> npt.NDArray[np.generic]:
@@ -49,17 +53,19 @@ def run_tiled(
 
     `image` is `(H, W, C)`, uint8, uint16 or float32 in [0, 1]; the result `(H·scale, W·scale, C)` is of the same type.
     `tile` is the largest tile side in input pixels, 0 for the whole image at once; `overlap` the pixels that
-    neighbours share at least, at most half a tile. `batch` tiles are run in one call. Tiles are filled up by
-    reflection to sides that `multiple` divides. The image and the result stay in host memory; the network sees float32
-    tensors on `device`.
+    neighbours share at least, at most half a tile. `batch` tiles are run in one call. Image and tiles are
+    filled up by reflection to sides that `multiple` divides; `align` as in `tiling.cut_axis`. The image and the result
+    stay in host memory; the network sees float32 tensors on `device`.
 
     Raises MairError where even the smallest tile does not fit the memory, or where the network's result is not finite.
     """
+    wanted_height, wanted_width = image.shape[:2]
+    image = _fill_up(image, multiple)
     height, width, channels = image.shape
-    grid = plan_tiles(height, width, tile, overlap, multiple)
+    grid = plan_tiles(height, width, tile, overlap, align)
     out = allocate((height * scale, width * scale, channels), image.dtype.newbyteorder("="))
     canvas = Canvas(out, grid, scale, store_rounded)
-    runner = TileRunner(network, scale, overlap, batch=batch, multiple=multiple, device=device)
+    runner = TileRunner(network, scale, overlap, batch=batch, multiple=multiple, align=align, device=device)
     places = list(grid)
     done = 0
     while done < len(places):
@@ -70,7 +76,7 @@ def run_tiled(
             done += 1
             if progress is not None:
                 progress(done, len(places))
-    return out
+    return out[: wanted_height * scale, : wanted_width * scale]
 
 
 class TileRunner:
@@ -84,6 +90,7 @@ class TileRunner:
         *,
         batch: int = 1,
         multiple: int = 1,
+        align: int = 1,
         device: torch.device | None = None,
     ) -> None:
         self.batch = batch
@@ -91,6 +98,7 @@ class TileRunner:
         self._scale = scale
         self._overlap = overlap
         self._multiple = multiple
+        self._align = align
         self._device = device or torch.device("cpu")
         self._largest: int | None = None  # side of the largest tile that may be tried; None before any refusal
 
@@ -115,7 +123,7 @@ class TileRunner:
     def _restore_in_parts(self, tile: FloatArray) -> FloatArray:
         """Restore a tile that is too large as if it were an image of its own."""
         height, width, channels = tile.shape
-        grid = plan_tiles(height, width, self._largest or 0, self._overlap, self._multiple)
+        grid = plan_tiles(height, width, self._largest or 0, self._overlap, self._align)
         out = np.empty((height * self._scale, width * self._scale, channels), np.float32)
         canvas = Canvas(out, grid, self._scale, np.copyto)
         for row, column, region in grid:
@@ -168,9 +176,9 @@ def run_network(
     return list(y.permute(0, 2, 3, 1).contiguous().cpu().numpy())
 
 
-def _fill_up(tile: FloatArray, multiple: int) -> FloatArray:
+def _fill_up(image: npt.NDArray[AnyNumber], multiple: int) -> npt.NDArray[AnyNumber]:
     """Reflect at the bottom and right up to sides that `multiple` divides; works for any size, down to one pixel."""
-    missing = [(0, -length % multiple) for length in tile.shape[:2]]
+    missing = [(0, -length % multiple) for length in image.shape[:2]]
     if not any(after for _, after in missing):
-        return tile
-    return np.pad(tile, (*missing, (0, 0)), mode="reflect")
+        return image
+    return np.pad(image, (*missing, (0, 0)), mode="reflect")

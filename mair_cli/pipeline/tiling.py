@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+_WORTH_ALIGNING = 1.15  # times the pixels of spans that need not be aligned
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
@@ -74,31 +76,55 @@ class TileGrid:
                 yield row, column, self.region(row, column)
 
 
-def cut_axis(length: int, tile: int, overlap: int, multiple: int = 1) -> tuple[Span, ...]:
+def cut_axis(length: int, tile: int, overlap: int, align: int = 1) -> tuple[Span, ...]:
     """Cover `length` pixels with the fewest equal spans of at most `tile` pixels, spread evenly.
 
     Neighbours share at least `overlap` pixels, which is taken as at most half a tile: with more, ever more tiles would
-    cover each pixel and none would gain by it. A `tile` of 0 means one span. Span lengths are rounded up to
-    `multiple` where the tile allows it.
+    cover each pixel and none would gain by it. A `tile` of 0 means one span.
+
+    A network that walks its input in stripes or blocks of `align` pixels finds the same ones in a tile as in the whole
+    image, counted from either end, if tiles start at multiples of it and stop at multiples of it before the end. They
+    do wherever that costs little.
     """
     if tile <= 0 or tile >= length:
         return (Span(0, length),)
     overlap = max(0, min(overlap, tile // 2))
-    count = _ceil_div(length - overlap, tile - overlap)
-    size = _ceil_div(length + (count - 1) * overlap, count)
-    size = min(_ceil_div(size, multiple) * multiple, tile)
-    starts = (index * (length - size) // (count - 1) for index in range(count))
-    return tuple(Span(start, start + size) for start in starts)
+    plain = _equal_spans(length, tile, overlap, 1)
+    aligned = _equal_spans(length, tile, overlap, align)
+    return aligned if aligned and _covered(aligned) <= _WORTH_ALIGNING * _covered(plain) else plain
 
 
-def plan_tiles(height: int, width: int, tile: int, overlap: int, multiple: int = 1) -> TileGrid:
+def plan_tiles(height: int, width: int, tile: int, overlap: int, align: int = 1) -> TileGrid:
     """Cover an image of `height` × `width` pixels with tiles of at most `tile` × `tile`; see `cut_axis`.
 
     Raises ValueError where a size is below 1.
     """
-    if min(height, width, multiple) < 1 or min(tile, overlap) < 0:
-        raise ValueError(f"no tiles for {height}×{width} pixels, tile {tile}, overlap {overlap}, multiple {multiple}")
-    return TileGrid(cut_axis(height, tile, overlap, multiple), cut_axis(width, tile, overlap, multiple))
+    if min(height, width, align) < 1 or min(tile, overlap) < 0:
+        raise ValueError(f"no tiles for {height}×{width} pixels, tile {tile}, overlap {overlap}, align {align}")
+    return TileGrid(cut_axis(height, tile, overlap, align), cut_axis(width, tile, overlap, align))
+
+
+def _equal_spans(length: int, largest: int, overlap: int, step: int) -> tuple[Span, ...]:
+    """The fewest equal spans with starts, and distances of stops from the end, that `step` divides; () if none fit."""
+    size = largest - (largest - length) % step
+    stride = (size - overlap) // step * step
+    if stride < 1:
+        return ()
+    gaps = _ceil_div(length - size, stride)
+    # As few spans of a smaller size may do: each step less must be made up for by the steps between starts.
+    while _longest_stride(length - size + step, gaps, step) <= size - step - overlap:
+        size -= step
+    starts = (index * ((length - size) // step) // gaps * step for index in range(gaps + 1))
+    return tuple(Span(start, start + size) for start in starts)
+
+
+def _longest_stride(distance: int, gaps: int, step: int) -> int:
+    """Longest distance between neighbours where `gaps` multiples of `step`, as equal as can be, add up to `distance`."""
+    return _ceil_div(distance // step, gaps) * step
+
+
+def _covered(spans: tuple[Span, ...]) -> int:
+    return sum(span.length for span in spans)
 
 
 def _ceil_div(number: int, divisor: int) -> int:
