@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from torch import nn
 
 from mair_cli.models.blocks import VisionMambaModule
-from mair_cli.models.config import MaIRConfig, MaIRUNetConfig, NetworkConfig, config_from_mapping
+from mair_cli.models.config import MaIRConfig, MaIRUNetConfig, MambaIRConfig, NetworkConfig, config_from_mapping
 from mair_cli.models.mair import MaIR
 
 __all__ = [
     "MaIR",
     "MaIRConfig",
     "MaIRUNetConfig",
+    "MambaIRConfig",
     "NetworkConfig",
     "build_network",
     "config_from_mapping",
@@ -39,6 +40,10 @@ def build_network(config: Mapping[str, object] | NetworkConfig) -> nn.Module:
         from mair_cli.models.mair_unet import MaIRUNet
 
         return MaIRUNet(config).eval()
+    if isinstance(config, MambaIRConfig):
+        from mair_cli.models.mambair import MambaIR
+
+        return MambaIR(config).eval()
     return MaIR(config).eval()
 
 

@@ -110,6 +110,10 @@ class VisionMambaModule(nn.Module):
         out: Tensor = self.out_proj(y)
         return out
 
+    def _orders(self, height: int, width: int, device: torch.device) -> Tensor:
+        """The scan's orders, (K, L) int32."""
+        return _order_tensor(height, width, self.stripe, self.shifted, self.pattern, device)
+
     def _scan(self, u: Tensor, height: int, width: int) -> Tensor:
         """Scan (B, L, D) in all directions and merge them: (B, L, D), pixels in image order."""
         directions, inner = self.dt_projs_bias.shape
@@ -120,7 +124,7 @@ class VisionMambaModule(nn.Module):
             self.dt_projs_bias,
             -torch.exp(self.A_logs.float()).view(directions, inner, -1),
             self.Ds.view(directions, inner),
-            _order_tensor(height, width, self.stripe, self.shifted, self.pattern, u.device),
+            self._orders(height, width, u.device),
         )
         if self.gating is None:
             return selective_scan(*arguments, self.scan_backend).sum(dim=1)

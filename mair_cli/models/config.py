@@ -15,6 +15,7 @@ from mair_cli.ops.nested_scan import SCAN_PATTERNS
 
 Upsampler = Literal["pixelshuffle", "pixelshuffledirect"]
 Aggregation = Literal["shuffle", "sum"]
+ChannelAttention = Literal["classic", "narrow", "light"]
 
 _IGNORED: Final[dict[str, frozenset[str]]] = {
     # Constructor arguments of the published code that do not change what is computed.
@@ -91,6 +92,35 @@ class MaIRConfig:
 
 
 @dataclass(frozen=True)
+class MambaIRConfig(MaIRConfig):
+    """MambaIR, which MaIR is compared with: the same frame, rows and columns as scan orders, and convolutions with
+    channel attention in place of the MLPs.
+
+    Attributes:
+        channel_attention: `classic`, `narrow` or `light`, the forms that checkpoints have (see `models.mambair`).
+    """
+
+    embed_dim: int = 180
+    depths: tuple[int, ...] = (6, 6, 6, 6, 6, 6)
+    d_state: int = 16
+    ssm_ratio: float = 2.0
+    mlp_ratio: float = 1.0  # has no meaning here: there are no MLPs
+    upsampler: Upsampler | None = "pixelshuffle"
+    scan_pattern: str = "raster"
+    shift: bool = False
+    aggregation: Aggregation = "sum"
+    channel_attention: ChannelAttention = "classic"
+
+    def __post_init__(self) -> None:
+        """Check every setting; raises UsageError naming the first that does not fit."""
+        super().__post_init__()
+        kinds = get_args(ChannelAttention)
+        _require(self.channel_attention in kinds, "channel_attention", self.channel_attention, kinds)
+        _require(self.scan_pattern == "raster", "scan_pattern", self.scan_pattern, ("raster",))
+        _require(self.aggregation == "sum", "aggregation", self.aggregation, ("sum",))
+
+
+@dataclass(frozen=True)
 class MaIRUNetConfig:
     """The U-shaped network (network.md, 6): deblurring, dehazing, camera noise.
 
@@ -141,13 +171,15 @@ NetworkConfig = MaIRConfig | MaIRUNetConfig
 def config_from_mapping(settings: Mapping[str, object]) -> NetworkConfig:
     """Read settings under the published constructors' names; what is left out takes the class's default.
 
-    A mapping with `dim`, `inp_channels` or `num_blocks` describes the U-shaped network, any other one MaIR.
+    A mapping with `dim`, `inp_channels` or `num_blocks` describes the U-shaped network, one with `channel_attention`
+    MambaIR, any other one MaIR.
 
     Raises:
         UsageError: an unknown name, or a value of the wrong type or range; names it.
     """
     is_unet = bool({"dim", "inp_channels", "num_blocks", "num_refinement_blocks"} & settings.keys())
-    kind: type[NetworkConfig] = MaIRUNetConfig if is_unet else MaIRConfig
+    frame = MambaIRConfig if "channel_attention" in settings else MaIRConfig
+    kind: type[NetworkConfig] = MaIRUNetConfig if is_unet else frame
     known = {field.name: field.type for field in fields(kind)}
     values: dict[str, Any] = {}
     for name, value in settings.items():

@@ -58,20 +58,23 @@ class ResidualMambaGroup(nn.Module):
 
     def __init__(self, config: MaIRConfig, drop_path: list[float]) -> None:
         super().__init__()
-        blocks = []
-        for position, rate in enumerate(drop_path):
-            module = VisionMambaModule(
-                config.embed_dim,
-                config.d_state,
-                config.ssm_ratio,
-                config.scan_len,
-                shifted=config.shift and position % 2 == 1,
-                pattern=config.scan_pattern,
-                attention=config.aggregation == "shuffle",
-            )
-            blocks.append(ResidualMambaBlock(module, config.embed_dim, config.mlp_ratio, rate))
+        blocks = [self._block(config, position, rate) for position, rate in enumerate(drop_path)]
         self.residual_group = _Blocks(blocks)
         self.conv = _convolution(config.embed_dim, config.resi_connection)
+
+    @staticmethod
+    def _block(config: MaIRConfig, position: int, drop_path: float) -> ResidualMambaBlock:
+        """The block at `position`; networks of the same frame put their own here."""
+        module = VisionMambaModule(
+            config.embed_dim,
+            config.d_state,
+            config.ssm_ratio,
+            config.scan_len,
+            shifted=config.shift and position % 2 == 1,
+            pattern=config.scan_pattern,
+            attention=config.aggregation == "shuffle",
+        )
+        return ResidualMambaBlock(module, config.embed_dim, config.mlp_ratio, drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, H, W, C) to (B, H, W, C)."""
@@ -98,6 +101,7 @@ class MaIR(nn.Module):
 
     size_multiple = 1
     _head_width = 64
+    _group: type[ResidualMambaGroup] = ResidualMambaGroup
 
     def __init__(self, config: MaIRConfig) -> None:
         super().__init__()
@@ -107,7 +111,7 @@ class MaIR(nn.Module):
         rates = iter(np.linspace(0, config.drop_path_rate, sum(config.depths)).tolist())
         self.conv_first = nn.Conv2d(3 + config.noise_level_map, width, 3, padding=1)
         self.patch_embed = nn.Sequential(OrderedDict(norm=nn.LayerNorm(width)))
-        self.layers = nn.ModuleList(ResidualMambaGroup(config, list(islice(rates, depth))) for depth in config.depths)
+        self.layers = nn.ModuleList(self._group(config, list(islice(rates, depth))) for depth in config.depths)
         self.norm = nn.LayerNorm(width)
         self.conv_after_body = _convolution(width, config.resi_connection)
         if config.upsampler == "pixelshuffledirect":

@@ -266,6 +266,8 @@ def infer_settings(path: Path, state: Mapping[str, Tensor], stripe: int | None) 
         raise CheckpointError(
             f"{path} is not a checkpoint of a known network: {_first_line(error)} is missing."
         ) from error
+    if "channel_attention" in settings:
+        return settings  # MambaIR scans whole rows and columns
     if stripe is None:
         stripe = _published_stripe(settings)
     if stripe is None:
@@ -320,18 +322,30 @@ def _infer_mair(state: Mapping[str, Tensor]) -> dict[str, object]:
         head, scale = "pixelshuffledirect", math.isqrt(state["upsample.0.weight"].shape[0] // 3)
     else:
         head, scale = None, 1
-    return {
+    settings: dict[str, object] = {
         "upscale": scale,
         "embed_dim": width,
         "depths": depths,
         "d_state": states,
         "ssm_ratio": _ratio(inner, width),
-        "mlp_ratio": _ratio(state[block + "conv_blk.fc1.weight"].shape[0], width),
         "upsampler": head,
         "resi_connection": "1conv" if "conv_after_body.weight" in state else "3conv",
+    }
+    if block + "conv_blk.cab.0.weight" in state:
+        return settings | {"channel_attention": _channel_attention(state, block + "conv_blk.cab.")}
+    return settings | {
+        "mlp_ratio": _ratio(state[block + "conv_blk.fc1.weight"].shape[0], width),
         "noise_level_map": channels == 4,
         "aggregation": "shuffle" if block + "self_attention.gating.gating.1.weight" in state else "sum",
     }
+
+
+def _channel_attention(state: Mapping[str, Tensor], prefix: str) -> str:
+    """Which of the three forms MambaIR's convolutions have; see `models.mambair`."""
+    if prefix + "5.attention.1.weight" in state:
+        return "light"
+    narrow, width = state[prefix + "0.weight"].shape[:2]
+    return "narrow" if narrow == width // 6 else "classic"
 
 
 def _infer_unet(state: Mapping[str, Tensor]) -> dict[str, object]:
