@@ -362,7 +362,7 @@ def _show(report: Report) -> None:
             cells = [decibels(figures.psnr_rgb), similarity(figures.ssim_rgb)]
         rows.setdefault(row.image, {})[row.method] = cells
     body = [[image, *(cell for name in names for cell in cells[name])] for image, cells in rows.items()]
-    columns = ["image", *(f"{name} {figure}" for name in names for figure in ("PSNR", "SSIM"))]
+    columns = ["image", *(f"{name}\n{figure}" for name in names for figure in ("PSNR", "SSIM"))]
     console.table(f"{report.title}: each image, on {channel.upper()}", columns, body)
     console.table(f"{report.title}: means", _SUMMARY_COLUMNS, [_summary_row(summary) for summary in report.summaries])
     _show_published(report)
@@ -371,14 +371,14 @@ def _show(report: Report) -> None:
 _SUMMARY_COLUMNS = (
     "method",
     "images",
-    "PSNR Y",
-    "SSIM Y",
-    "PSNR RGB",
-    "SSIM RGB",
-    "s/image",
+    "PSNR\nY",
+    "SSIM\nY",
+    "PSNR\nRGB",
+    "SSIM\nRGB",
+    "s per\nimage",
     "MP/s",
     "MiB",
-    "parameters",
+    "1000 par-\nameters",
 )
 
 
@@ -400,7 +400,7 @@ def _summary_row(summary: Summary) -> list[str]:
         f"{summary.seconds:.3g}",
         "–" if speed is None else f"{speed:.3g}",
         "–" if memory is None else f"{memory / 2**20:.0f}",
-        "–" if summary.method.parameters is None else str(summary.method.parameters),
+        "–" if summary.method.parameters is None else f"{summary.method.parameters / 1000:.0f}",
     ]
 
 
@@ -415,17 +415,19 @@ def _show_published(report: Report) -> None:
         same = [summary.method.name for summary, _ in measured if report.published_row(summary) is figure]
         rows.append(
             [
-                figure.method + (f" (= {same[0]})" if same else ""),
+                figure.method + (" *" if same else ""),
                 figure.parameters or "–",
                 decibels(figure.psnr),
                 "–" if figure.ssim is None else similarity(figure.ssim),
                 *(f"{figures[0] - figure.psnr:+.2f}" for _, figures in measured),
-                "own" if figure.primary else ("unconfirmed" if figure.note.startswith("unconfirmed") else "others"),
+                "own" if figure.primary else ("notes" if figure.note.startswith("unconfirmed") else "others"),
             ]
         )
-    columns = ["published", "parameters", "PSNR", "SSIM", *(f"{summary.method.name} is" for summary, _ in measured)]
+    columns = ["published", "parameters", "PSNR", "SSIM", *(f"{summary.method.name}\nis" for summary, _ in measured)]
     channel = report.outcome.protocol.headline.upper()
     console.table(f"{report.title}: beside published figures, on {channel}", [*columns, "source"], rows)
+    if any(report.published_row(summary) for summary, _ in measured):
+        console.note("*: measured here with the same method and weights")
     for remark in report.comparison_notes():
         console.note(remark)
 

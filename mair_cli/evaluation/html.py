@@ -19,6 +19,7 @@ from mair_cli.evaluation.metrics import psnr
 from mair_cli.evaluation.page import Cell, Column, Layer, anchor, embed, facts, fill, notes, table, viewer
 from mair_cli.evaluation.plot import Point, Reference, quality_time_plot
 from mair_cli.evaluation.protocol import load_pair, to_bytes
+from mair_cli.evaluation.published import PublishedFigure
 from mair_cli.evaluation.report import Report, decibels, similarity
 from mair_cli.evaluation.state import Row
 
@@ -29,7 +30,7 @@ log = logging.getLogger(__name__)
 _LOSSLESS_PIXELS = 60_000_000
 """Up to this many pixels in all, pictures are embedded bit for bit: about 90 MB; beyond, at WebP quality 92."""
 _CROPS = 8
-_CROP_SIDE = 64
+_CROP_SIDE = 52
 _REFERENCES = 5
 
 
@@ -189,6 +190,7 @@ def _published(report: Report) -> str:
     columns = [Column("published", numeric=False), Column("parameters", numeric=False), Column("PSNR"), Column("SSIM")]
     columns += [Column(f"{escape(summary.method.name)}&nbsp;is") for summary in models]
     columns.append(Column("source", numeric=False))
+    sources = sorted({figure.source for figure in report.published})
     rows = []
     for figure in reversed(report.published):
         ssim = Cell("–", "") if figure.ssim is None else Cell(similarity(figure.ssim), figure.ssim)
@@ -200,16 +202,22 @@ def _published(report: Report) -> str:
             same = report.published_row(summary) is figure
             difference = measured[0] - figure.psnr
             cells.append(Cell(f"{difference:+.2f}", difference, "best" if same else ""))
-        origin = "the method's own" if figure.primary else "reported by others"
-        remark = f"{origin}: {figure.source}" + (f" ({figure.note})" if figure.note else "")
-        cells.append(Cell(escape(remark), style="text wrap"))
+        cells.append(Cell(escape(_origin(figure, sources)), style="text wrap"))
         rows.append(cells)
     return (
         f'<h2>Beside published figures</h2><p class="hint">Means on {channel}, as papers print them; the columns '
         "“… is” give measured minus published PSNR, in dB. Bold: the very same method and weights.</p>"
         f"{notes(report.comparison_notes())}"
-        f'<div class="card">{table(columns, rows)}</div>'
+        f'<div class="card">{table(columns, rows)}<ol class="sources">'
+        f"{''.join(f'<li>{escape(source)}</li>' for source in sources)}</ol></div>"
     )
+
+
+def _origin(figure: PublishedFigure, sources: Sequence[str]) -> str:
+    """Who reported a figure, with the number of the source in the list below the table."""
+    number = sources.index(figure.source) + 1
+    remark = f"; {figure.note}" if figure.note else ""
+    return f"{'the method’s own' if figure.primary else 'reported by others'} [{number}]{remark}"
 
 
 def _plot(report: Report) -> str:

@@ -57,7 +57,7 @@ def quality_time_plot(points: Sequence[Point], references: Sequence[Reference], 
     def y(psnr: float) -> float:
         return _TOP + (high - psnr) / (high - low) * (_HEIGHT - _TOP - _BOTTOM)
 
-    parts = [*_vertical_axis(low, high, y, unit)]
+    parts = [*_axes(low, high, y, unit)]
     parts += [part for power in range(first, last + 1) for part in _time_tick(power, x(10.0**power))]
     # Published lines stop short of the plot's edge, where their names stand, kept apart from one another.
     heights = _spread([y(line.psnr) for line in references])
@@ -96,7 +96,7 @@ def _spread(heights: Sequence[float]) -> list[float]:
     return placed
 
 
-def _vertical_axis(low: float, high: float, y: Callable[[float], float], unit: str) -> list[str]:
+def _axes(low: float, high: float, y: Callable[[float], float], unit: str) -> list[str]:
     step = next(step for step in (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0) if (high - low) / step <= 7)
     parts = []
     level = math.ceil(low / step) * step
@@ -108,6 +108,8 @@ def _vertical_axis(low: float, high: float, y: Callable[[float], float], unit: s
         )
         level += step
     middle = _TOP + (_HEIGHT - _TOP - _BOTTOM) / 2
+    across = _LEFT + (_WIDTH - _LEFT - _RIGHT) / 2
+    parts.append(f'<text x="{across:.0f}" y="{_HEIGHT - 8}" text-anchor="middle">time per image</text>')
     parts.append(
         f'<text transform="translate(14 {middle:.0f}) rotate(-90)" text-anchor="middle">PSNR on {unit}, dB</text>'
     )
