@@ -17,7 +17,18 @@ from pathlib import Path
 import platformdirs
 
 from mair_cli.errors import CheckpointError
+from mair_cli.runtime.download import offline_requested
 from mair_cli.weights.catalog import ModelEntry
+
+__all__ = [
+    "BUNDLED_DIR",
+    "cache_dir",
+    "is_available",
+    "offline_requested",
+    "read_metadata",
+    "weights_dir",
+    "weights_file",
+]
 
 BUNDLED_DIR = Path(__file__).parent / "bundled"
 
@@ -34,11 +45,6 @@ def cache_dir() -> Path:
 def weights_dir() -> Path:
     """Folder of converted published weights. May not exist yet."""
     return cache_dir() / "weights"
-
-
-def offline_requested() -> bool:
-    """Whether `MAIR_OFFLINE` forbids network requests (set, and not to 0, false, no or off)."""
-    return os.environ.get("MAIR_OFFLINE", "").strip().lower() not in {"", "0", "false", "no", "off"}
 
 
 def weights_file(entry: ModelEntry) -> Path:

@@ -1,0 +1,72 @@
+"""Files that are whole or absent: temporary names, room on the disk, and how trouble with it is told."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from mair_cli.errors import DownloadError
+
+__all__ = ["check_space", "temporary_file", "told_as_disk_trouble"]
+
+_SPARE: Final = 16 << 20
+_STALE_SECONDS: Final = 24 * 3600
+
+
+@contextmanager
+def temporary_file(target: Path) -> Iterator[Path]:
+    """A name beside `target` for an unfinished version of it, of this process alone; gone when the block ends.
+
+    What processes that were killed left there more than a day ago is removed: younger files may belong to a process on
+    another machine that shares the folder.
+
+    Raises:
+        DownloadError: the folder cannot be made or written to.
+    """
+    folder = target.parent
+    with told_as_disk_trouble(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(".*.part"):
+            with suppress(FileNotFoundError):
+                if time.time() - left.stat().st_mtime > _STALE_SECONDS:
+                    left.unlink()
+    part = folder / f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.part"
+    try:
+        yield part
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def check_space(folder: Path, needed: int) -> None:
+    """Raise DownloadError if `folder`'s disk has no room for `needed` bytes and a little more."""
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError:  # not every file system tells; a full one is noticed when writing
+        return
+    if free < needed + _SPARE:
+        raise DownloadError(
+            f"Too little space in {folder}: {needed / 1e6:.0f} MB needed, {free / 1e6:.0f} MB free. "
+            "MAIR_CACHE_DIR moves the cache."
+        )
+
+
+@contextmanager
+def told_as_disk_trouble(folder: Path) -> Iterator[None]:
+    """Turn any OSError in the block into a DownloadError that names the folder.
+
+    Raises:
+        DownloadError: instead of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise DownloadError(
+            f"Cannot write to {folder}: {error.strerror or error}. MAIR_CACHE_DIR moves the cache."
+        ) from error
