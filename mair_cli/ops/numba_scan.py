@@ -106,7 +106,7 @@ class _MergedScan(torch.autograd.Function):
         gate_weight, gate_bias = gate_weight.detach().float(), gate_bias.detach().float()
         weight = torch.sigmoid(_gate(pooled, gate_weight, gate_bias)).contiguous()
         out = torch.empty_like(prepared[0])
-        run_jobs(kernels.weigh_directions, out.shape[0] * out.shape[1], *_arrays([y, weight, out]))
+        run_jobs(kernels.weigh_directions, out.shape[0] * out.shape[1], *_arrays([y, weight, out]), grain=512)
         ctx.save_for_backward(order, gate_weight, pooled, weight, y, *prepared)
         return out
 
