@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import kernel_standin
 import pytest
@@ -69,7 +70,7 @@ def test_standin_is_as_strict_as_the_kernel() -> None:
     """A stand-in that let everything pass would make the other tests worthless."""
 
     def call(**changed: Tensor) -> list[Tensor]:
-        given = {
+        given: dict[str, Any] = {
             "u": torch.ones(1, 4, 3),
             "delta": torch.ones(1, 4, 3),
             "A": -torch.ones(4, 2),
@@ -80,7 +81,7 @@ def test_standin_is_as_strict_as_the_kernel() -> None:
             "delta_bias_": torch.ones(4),
             **changed,
         }
-        return kernel_standin.fwd(*given.values(), True)  # type: ignore[arg-type]
+        return kernel_standin.fwd(**given, delta_softplus=True)
 
     assert [tuple(t.shape) for t in call()] == [(1, 4, 3), (1, 4, 1, 4)]
     refused = {
