@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Annotated, get_type_hints
+from typing import Annotated, Literal, get_type_hints
 
 import typer
 
@@ -263,14 +263,14 @@ def with_restore_options(function: Callable[..., int]) -> Callable[..., int]:
     return command
 
 
-def parse_tile(value: str) -> str | int:
+def parse_tile(value: str) -> int | Literal["auto"]:
     """`auto`, or the side of a tile in input pixels; 0 stands for the whole image.
 
     Raises:
         UsageError: neither a number nor `auto`.
     """
     if value == "auto":
-        return value
+        return "auto"
     if value.isascii() and value.isdigit():
         return int(value)
     raise UsageError(f"--tile {value}: give auto, a number of pixels, or 0 for the whole image.")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 from mair_cli.cli import console, interrupts
 from mair_cli.cli.options import RestoreOptions, check_choice, check_exclusive, go_offline, parse_tile
@@ -15,6 +15,7 @@ from mair_cli.cli.restore_report import Report
 from mair_cli.errors import UsageError
 
 if TYPE_CHECKING:
+    from mair_cli.pipeline.batch import AlphaChoice
     from mair_cli.pipeline.naming import Source
     from mair_cli.pipeline.plan import Job
     from mair_cli.pipeline.restorer import Restorer
@@ -91,6 +92,8 @@ def _check(options: RestoreOptions) -> None:
     check_choice("--alpha", options.alpha, ("model", "resize", "drop"))
     check_choice("--precision", options.precision, ("fp32", "bf16", "fp16"))
     parse_tile(options.tile)
+    if options.weights is not None and not options.weights.is_file():
+        raise UsageError(f"--weights {options.weights}: no such file.")
     if options.stripe is not None and options.weights is None:
         raise UsageError("--stripe belongs to --weights: models of the catalog know theirs.")
     if STREAM in options.inputs:
@@ -161,14 +164,15 @@ def _load(options: RestoreOptions, task: Task) -> Restorer:
 
 
 def _run(jobs: Sequence[Job], restorer: Restorer, options: RestoreOptions, task: Task, report: Report) -> None:
-    from mair_cli.pipeline.batch import Treatment, restore_job
+    from mair_cli.pipeline.batch import Streams, Treatment, restore_job
 
     treatment = Treatment(
         task=task.name,
-        alpha=options.alpha,
+        alpha=cast("AlphaChoice", options.alpha),
         quality=options.quality,
         max_pixels=options.max_pixels,
     )
+    streams = Streams(console.in_bytes, console.out_bytes)
     finished = 0
     try:
         with console.progress("images", len(jobs), "image") if len(jobs) > 1 else nullcontext() as images:
@@ -179,7 +183,7 @@ def _run(jobs: Sequence[Job], restorer: Restorer, options: RestoreOptions, task:
                         interrupts.check()
                         bar.reach(done, total)
 
-                    outcome = restore_job(job, restorer, treatment, advance)
+                    outcome = restore_job(job, restorer, treatment, streams, advance)
                 interrupts.check()
                 report.done(outcome, restorer)
                 finished += 1

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import io
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal, Protocol, cast
+from typing import Literal, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -76,20 +75,20 @@ class Outcome:
     error: str | None = None
 
 
-@dataclass
-class _Streams:
-    """Standard input and output; tests put others in their place."""
+@dataclass(frozen=True)
+class Streams:
+    """How a job reaches standard input and standard output."""
 
-    stdin: BinaryIO = field(default_factory=lambda: sys.stdin.buffer)
-    stdout: BinaryIO = field(default_factory=lambda: sys.stdout.buffer)
+    read: Callable[[], bytes]
+    write: Callable[[bytes], None]
 
 
 def restore_job(
     job: Job,
     restorer: ImageRestorer,
     treatment: Treatment,
+    streams: Streams,
     progress: TileProgress | None = None,
-    streams: _Streams | None = None,
 ) -> Outcome:
     """Read, restore, write, measure. What goes wrong with this image is told in the outcome.
 
@@ -99,7 +98,7 @@ def restore_job(
     outcome = Outcome(job)
     started = time.perf_counter()
     try:
-        _restore(outcome, restorer, treatment, progress, streams or _Streams())
+        _restore(outcome, restorer, treatment, streams, progress)
     except (UsageError, BrokenPipeError):
         raise
     except MemoryError:
@@ -112,11 +111,11 @@ def restore_job(
 
 
 def _restore(
-    outcome: Outcome, restorer: ImageRestorer, treatment: Treatment, progress: TileProgress | None, streams: _Streams
+    outcome: Outcome, restorer: ImageRestorer, treatment: Treatment, streams: Streams, progress: TileProgress | None
 ) -> None:
     job = outcome.job
     scale = restorer.scale
-    stream = io.BytesIO(streams.stdin.read()) if job.source.path is None else job.source.path
+    stream = io.BytesIO(streams.read()) if job.source.path is None else job.source.path
     image = read_picture(stream, name=job.source.name, max_output_pixels=treatment.max_pixels, scale=scale)
     frames = image.frames if isinstance(image, Animation) else [image]
     first = frames[0]
@@ -188,11 +187,11 @@ def _restore_alpha(alpha: Samples, restorer: ImageRestorer, choice: AlphaChoice,
         return np.full((alpha.shape[0] * scale, alpha.shape[1] * scale), alpha.flat[0], alpha.dtype)
     if choice == "model":
         return cast("Samples", restorer(alpha, sigma=sigma))
-    enlarged: Samples = alpha if scale == 1 else matlab_bicubic(alpha, scale)
+    enlarged = alpha if scale == 1 else cast("Samples", matlab_bicubic(alpha, scale))
     return enlarged.clip(0, 1) if enlarged.dtype == np.float32 else enlarged
 
 
-def _write(result: Picture | Animation, job: Job, quality: int | None, streams: _Streams) -> None:
+def _write(result: Picture | Animation, job: Job, quality: int | None, streams: Streams) -> None:
     name = job.format or result.default_format
     if job.destination is not None:
         job.destination.parent.mkdir(parents=True, exist_ok=True)
@@ -200,8 +199,7 @@ def _write(result: Picture | Animation, job: Job, quality: int | None, streams: 
         return
     buffer = io.BytesIO()  # whole or not at all, on a stream too
     write_picture(result, buffer, name, quality)
-    streams.stdout.write(buffer.getbuffer())
-    streams.stdout.flush()
+    streams.write(buffer.getvalue())
 
 
 def _check_ground_truth(path: Path, outcome: Outcome, scale: int) -> None:

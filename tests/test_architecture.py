@@ -1,0 +1,167 @@
+"""Rules that hold for the package as a whole: who may import whom, who prints, how soon the command line is there."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "mair_cli"
+TIERS = {
+    "version": 0,
+    "errors": 0,
+    "ops": 1,
+    "models": 2,
+    "weights": 2,
+    "data": 2,
+    "runtime": 2,
+    "pipeline": 3,
+    "training": 3,
+    "evaluation": 3,
+    "cli": 4,
+}
+# The public faces of the package, above all tiers: they pick names from everywhere.
+FACES = {"mair_cli", "mair_cli.__main__"}
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@cache
+def modules() -> dict[str, ast.Module]:
+    return {module_name(path): ast.parse(path.read_text("utf-8"), str(path)) for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imported(tree: ast.Module, *, only_at_top: bool = False) -> Iterator[str]:
+    """Modules that a file imports; for `from a import b`, a.b where that is a module, else a."""
+    for node in tree.body if only_at_top else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                yield full if full in modules() else str(node.module)
+
+
+def tier(name: str) -> int:
+    return TIERS[name.split(".")[1]]
+
+
+def test_the_package_has_the_parts_this_test_knows() -> None:
+    assert {name.split(".")[1] for name in modules() if name not in FACES} <= set(TIERS)
+
+
+def test_imports_go_down_only() -> None:
+    upward = [
+        f"{name} imports {target}"
+        for name, tree in modules().items()
+        if name not in FACES
+        for target in imported(tree)
+        if target in modules() and (target in FACES or tier(target) > tier(name))
+    ]
+    assert upward == []
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    graph = {
+        name: {target for target in imported(tree, only_at_top=True) if target in modules()}
+        for name, tree in modules().items()
+        if name not in FACES
+    }
+    finished: set[str] = set()
+
+    def walk(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, " → ".join((*path[path.index(name) :], name))
+        if name not in finished:
+            for target in graph.get(name, ()):
+                walk(target, (*path, name))
+            finished.add(name)
+
+    for name in graph:
+        walk(name, ())
+
+
+def test_tiers_that_stay_free_of_files_and_devices_do() -> None:
+    wanted = ("mair_cli.models.", "mair_cli.ops.")
+    banned = ("mair_cli.data", "mair_cli.runtime", "mair_cli.weights", "PIL")
+    found = [
+        f"{name} imports {target}"
+        for name, tree in modules().items()
+        if name.startswith(wanted)
+        for target in imported(tree)
+        if target.startswith(banned)
+    ]
+    assert found == []
+
+
+def test_nothing_imports_click() -> None:
+    found = [name for name, tree in modules().items() for target in imported(tree) if target.split(".")[0] == "click"]
+    assert found == []
+
+
+def test_only_the_console_prints() -> None:
+    found = []
+    for name, tree in modules().items():
+        if name == "mair_cli.cli.console":
+            continue
+        for node in ast.walk(tree):
+            prints = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+            writes = isinstance(node, ast.Attribute) and node.attr == "write" and _is_standard_stream(node.value)
+            if prints or writes:
+                found.append(f"{name}:{getattr(node, 'lineno', '?')}")
+    assert found == []
+
+
+def _is_standard_stream(node: ast.expr) -> bool:
+    return (
+        isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "sys"
+        and node.attr in ("stdout", "stderr")
+    )
+
+
+def test_every_exception_handler_names_what_it_catches() -> None:
+    bare = [
+        f"{name}:{node.lineno}"
+        for name, tree in modules().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ExceptHandler) and node.type is None
+    ]
+    assert bare == []
+
+
+def python(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("module", ["mair_cli", "mair_cli.cli.app", "mair_cli.weights.catalog"])
+def test_light_modules_leave_torch_unloaded(module: str) -> None:
+    assert python(f"import sys, {module}; print('torch' in sys.modules)") == "False"
+
+
+def test_loading_every_command_leaves_torch_and_numpy_unloaded() -> None:
+    """What is slow is imported when a command runs, not when its options are read."""
+    code = (
+        "import sys; from mair_cli.cli.app import build_app; build_app(); print({'torch', 'numpy'} & set(sys.modules))"
+    )
+    assert python(code) == "set()"
+
+
+def test_help_answers_at_once() -> None:
+    """0.4 s is the aim; the best of several tries, and twice the time, keep a busy machine from failing it."""
+    times = []
+    for _ in range(5):
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "mair_cli", "--help"], capture_output=True, check=True)
+        times.append(time.perf_counter() - started)
+    assert min(times) < 0.8
