@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -13,13 +12,12 @@ from mair_cli.ops import threads
 
 
 @pytest.fixture(params=["openmp", "pool"])
-def three_threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def three_threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "pool":
         monkeypatch.setattr(threads, "_openmp", lambda: None)
     elif threads._openmp() is None:
         pytest.skip("PyTorch brings no GNU OpenMP here")
     monkeypatch.setattr(threads, "thread_count", lambda: 3)
-    return
 
 
 @pytest.mark.usefixtures("three_threads")
