@@ -56,7 +56,7 @@ def _backward(
     g_u = u.new_empty(batch, directions, length, channels)
     g_projections = projections.new_empty(-(-channels // kernels.CHUNK), *projections.shape)
     g_parameters = [u.new_empty(batch, *parameter.shape) for parameter in inputs[2:]]
-    gradients = [gradient.contiguous(), weight.contiguous(), offset.contiguous()]
+    gradients = [tensor.float().contiguous() for tensor in (gradient, weight, offset)]
     run_jobs(
         kernels.scan_backward,
         _job_count(u, order),

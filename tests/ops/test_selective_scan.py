@@ -116,3 +116,15 @@ def test_scan_works_with_a_read_only_cache_and_any_thread_setting(tmp_path: Path
     assert run.returncode == 0, run.stderr
     assert run.stdout == expected
     assert np.isfinite(float(expected))
+
+
+def test_gradients_flow_under_bfloat16_autocast() -> None:
+    inputs = [
+        tensor.requires_grad_() if tensor.is_floating_point() else tensor for tensor in _inputs((1, 4, 4, 20, 2, 2))
+    ]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = merged_scan(*inputs, backend="numba") @ torch.ones(20, 3)
+    out.float().sum().backward()
+    gradient = inputs[0].grad
+    assert gradient is not None
+    assert bool(torch.isfinite(gradient).all())
