@@ -164,15 +164,14 @@ def fetch_file(
     """
     if offline or offline_requested():
         raise OfflineError(f"{url} is not fetched: going online is forbidden (--offline or MAIR_OFFLINE).")
-    with temporary_file(target) as part:
-        with told_as_disk_trouble(target.parent), part.open("xb+") as file:
+    with told_as_disk_trouble(target.parent), temporary_file(target) as part:
+        with part.open("xb+") as file:
             transfer = _Transfer(url, file, target.parent, size, patience or Patience.from_environment(), progress)
             _run(transfer)
             _check_content(transfer, sha256)
             file.flush()
             os.fsync(file.fileno())
-        with told_as_disk_trouble(target.parent):
-            part.replace(target)
+        part.replace(target)
     return target
 
 

@@ -27,15 +27,14 @@ def temporary_file(target: Path) -> Iterator[Path]:
     another machine that shares the folder.
 
     Raises:
-        DownloadError: the folder cannot be made or written to.
+        OSError: the folder cannot be made.
     """
     folder = target.parent
-    with told_as_disk_trouble(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.glob(".*.part"):
-            with suppress(FileNotFoundError):
-                if time.time() - left.stat().st_mtime > _STALE_SECONDS:
-                    left.unlink()
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob(".*.part"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > _STALE_SECONDS:
+                left.unlink()
     part = folder / f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.part"
     try:
         yield part

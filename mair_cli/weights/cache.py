@@ -9,14 +9,11 @@
 
 from __future__ import annotations
 
-import json
 import os
-import struct
 from pathlib import Path
 
 import platformdirs
 
-from mair_cli.errors import CheckpointError
 from mair_cli.runtime.download import offline_requested
 from mair_cli.weights.catalog import ModelEntry
 
@@ -25,15 +22,11 @@ __all__ = [
     "cache_dir",
     "is_available",
     "offline_requested",
-    "read_metadata",
     "weights_dir",
     "weights_file",
 ]
 
 BUNDLED_DIR = Path(__file__).parent / "bundled"
-
-# A header lists names and shapes: 1000 tensors take 100 kB. The format itself allows 100 MB.
-_MAX_HEADER = 16 * 1024 * 1024
 
 
 def cache_dir() -> Path:
@@ -56,21 +49,3 @@ def weights_file(entry: ModelEntry) -> Path:
 def is_available(entry: ModelEntry) -> bool:
     """Whether the entry's weights are on this machine: shipped with the package, or fetched before."""
     return weights_file(entry).is_file()
-
-
-def read_metadata(path: Path) -> dict[str, str]:
-    """Metadata of a safetensors file, from its header alone.
-
-    Raises:
-        CheckpointError: the file has no readable safetensors header.
-    """
-    try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > _MAX_HEADER:
-                raise CheckpointError(f"{path}: not a safetensors file (its header claims {length} bytes)")
-            header = json.loads(file.read(length))
-        metadata = header.get("__metadata__", {})
-        return {str(key): str(value) for key, value in metadata.items()}
-    except (OSError, ValueError, AttributeError, RecursionError, struct.error) as error:
-        raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error

@@ -23,12 +23,15 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from mair_cli.errors import CheckpointError, MairError
-from mair_cli.models import NetworkConfig, build_network, config_from_mapping
+from mair_cli.models import MaIRUNetConfig, NetworkConfig, build_network, config_from_mapping
+from mair_cli.runtime.files import temporary_file
+from mair_cli.weights.pickle_check import check_pickle
+from mair_cli.weights.safetensors_file import add_metadata, check_digest, read_header
 
 StateDict = dict[str, Tensor]
 
 MAX_FILE_BYTES: Final = 4 << 30
-MAX_PARAMETERS: Final = 1 << 30
+MAX_TENSORS: Final = 8192
 _LEVELS: Final = ("encoder_level1", "encoder_level2", "encoder_level3", "latent")
 
 
@@ -123,18 +126,16 @@ def save_checkpoint(
     """
     path = Path(path)
     header = {**metadata, "config": json.dumps(config.to_mapping())}
-    data = save({name: tensor.detach().cpu().contiguous() for name, tensor in state_dict.items()}, header)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    data = add_metadata(save({name: tensor.detach().cpu().contiguous() for name, tensor in state_dict.items()}), header)
     try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        with temporary_file(path) as temporary:
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
     except OSError as error:
         raise CheckpointError(f"Cannot write {path}: {error.strerror or error}.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> tuple[StateDict, dict[str, str]]:
@@ -150,22 +151,30 @@ def _read(path: Path) -> tuple[StateDict, dict[str, str]]:
     state, metadata = _read_safetensors(path) if head[8:9] == b"{" else (_read_pickle(path), {})
     if not state:
         raise CheckpointError(f"{path} holds no parameters.")
+    if len(state) > MAX_TENSORS:
+        raise CheckpointError(f"{path} holds {len(state)} parameters, far more than any of these networks.")
+    # Views of one and the same storage could make thousands of large tensors out of a small file.
+    if sum(tensor.numel() * tensor.element_size() for tensor in state.values()) > size:
+        raise CheckpointError(f"{path} holds tensors that are larger together than the file.")
     for name, tensor in state.items():
         _check_tensor(path, name, tensor)
-    if sum(tensor.numel() for tensor in state.values()) > MAX_PARAMETERS:
-        raise CheckpointError(f"{path} holds more parameters than any of these networks has.")
     return state, metadata
 
 
 def _read_safetensors(path: Path) -> tuple[StateDict, dict[str, str]]:
+    header = read_header(path)
+    check_digest(path, header)
+    if len(header.tensors) > MAX_TENSORS:
+        raise CheckpointError(f"{path} holds {len(header.tensors)} parameters, far more than any of these networks.")
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+            return {name: file.get_tensor(name) for name in file.keys()}, header.metadata  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is not a complete safetensors file: {_first_line(error)}.") from error
 
 
 def _read_pickle(path: Path) -> StateDict:
+    check_pickle(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -204,15 +213,24 @@ def _check_tensor(path: Path, name: str, tensor: Tensor) -> None:
     where = f"{path}: the parameter {name[:80]!r}"
     if type(tensor) not in (Tensor, nn.Parameter) or tensor.layout != torch.strided or tensor.device.type != "cpu":
         raise CheckpointError(f"{where} is not a plain tensor.")
-    if tensor.dtype not in (torch.float32, torch.float16, torch.bfloat16, torch.float64):
-        raise CheckpointError(
-            f"{where} has type {str(tensor.dtype).removeprefix('torch.')}, not a floating-point type."
-        )
-    # A tiny file can describe a huge tensor by strides that visit the same numbers again and again.
-    if tensor.numel() > tensor.untyped_storage().nbytes() // tensor.element_size():
+    if tensor.dtype not in (torch.float32, torch.float16, torch.bfloat16):
+        kind = str(tensor.dtype).removeprefix("torch.")
+        raise CheckpointError(f"{where} has type {kind}, not float32, float16 or bfloat16.")
+    if _overlaps_itself(tensor):
         raise CheckpointError(f"{where} overlaps itself.")
     if not bool(torch.isfinite(tensor).all()):
         raise CheckpointError(f"{where} holds NaN or infinite values.")
+
+
+def _overlaps_itself(tensor: Tensor) -> bool:
+    """Whether strides visit the same number twice: a tiny file could describe a huge tensor that way."""
+    reach = 0
+    for stride, length in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if length > 1:
+            if stride <= reach:
+                return True
+            reach += (length - 1) * stride
+    return False
 
 
 def _stored_config(path: Path, text: str) -> NetworkConfig:
@@ -226,6 +244,10 @@ def _stored_config(path: Path, text: str) -> NetworkConfig:
 
 
 def _check_fit(path: Path, state: StateDict, config: NetworkConfig) -> None:
+    # Settings may ask for millions of blocks, and building those takes ages even without their numbers.
+    blocks = config.num_blocks if isinstance(config, MaIRUNetConfig) else config.depths
+    if sum(blocks) > len(state):
+        raise CheckpointError(f"{path} does not fit these settings: they name more blocks than it has parameters.")
     with torch.device("meta"):
         expected = {name: tensor.shape for name, tensor in build_network(config).state_dict().items()}
     missing = [name for name in expected if name not in state]
@@ -300,8 +322,10 @@ def _ratio(hidden: int, width: int) -> float:
 
 def _count(state: Mapping[str, Tensor], pattern: str) -> int:
     """How many of pattern.format(0), pattern.format(1) … the state has a parameter of, in a row from 0."""
+    before, _, after = pattern.partition("{}")
+    found = {name.removeprefix(before).partition(after)[0] for name in state if name.startswith(before)}
     number = 0
-    while any(name.startswith(pattern.format(number)) for name in state):
+    while str(number) in found:
         number += 1
     return number
 
