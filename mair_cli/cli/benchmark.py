@@ -214,7 +214,6 @@ def _run(dataset: str, data_dir: Path | None, limit: int | None, plan: Plan, tar
     from mair_cli.evaluation.environment import describe_environment
     from mair_cli.evaluation.published import published_figures
     from mair_cli.evaluation.report import Report
-    from mair_cli.weights.cache import offline_requested
 
     protocol = plan.protocol
     with console.progress(f"fetching {dataset}", unit="file") as bar:
@@ -223,7 +222,6 @@ def _run(dataset: str, data_dir: Path | None, limit: int | None, plan: Plan, tar
             task=protocol.task,
             scale=protocol.scale,
             data_dir=data_dir,
-            offline=offline_requested(),
             progress=bar.reach,
         )
     listing = find_samples(located.folder, protocol.task, protocol.scale)

@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 from mair_cli.data.image_pairs import Task
 from mair_cli.errors import DownloadError, OfflineError, UsageError
-from mair_cli.runtime.download import fetch_file
+from mair_cli.runtime.download import fetch_file, offline_requested
 from mair_cli.weights.cache import cache_dir
 
 __all__ = ["BenchmarkSet", "CatalogueFile", "LocatedSet", "catalogue", "fetch_set", "find_set", "locate_set", "verify"]
@@ -236,7 +236,7 @@ def fetch_set(
     missing = [file for file in wanted if not _is_intact(target / file.path, file)]
     if not missing:
         return
-    if offline:
+    if offline or offline_requested():
         raise OfflineError(
             f"{known.name}: {len(missing)} of {len(wanted)} files are not in {target}, and fetching is forbidden "
             "(--offline or MAIR_OFFLINE). --data-dir names a folder that holds the set."
