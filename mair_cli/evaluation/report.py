@@ -7,6 +7,7 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -73,7 +74,7 @@ class Report:
         if not self.published:
             return []
         notes = [
-            f"{summary.method.name}: these are not the weights behind any published row"
+            f"{summary.method.name}: {_other_weights(summary)}"
             for summary in self.summaries
             if summary.method.kind == "model" and self.published_row(summary) is None
         ]
@@ -88,6 +89,12 @@ class Report:
         if unconfirmed:
             notes.append(f"unconfirmed: the figures of {', '.join(unconfirmed)} come from notes, not from the article")
         return notes
+
+
+def _other_weights(summary: Summary) -> str:
+    if summary.method.model:
+        return "these are not the weights behind any published row"
+    return "weights from a file; whether they are those behind a published row cannot be told"
 
 
 def decibels(value: float) -> str:
@@ -190,5 +197,6 @@ def write_text(path: Path, text: str) -> None:
         unfinished.write_text(text, encoding="utf-8")
         unfinished.replace(path)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
         raise MairError(f"{path}: the report cannot be written ({error.strerror})") from error
