@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pytest
+from PIL import Image
 
 REFERENCE = Path(__file__).parent / "reference"
+SAMPLE = Path(__file__).parents[1] / "docs" / "images" / "lighthouse.png"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -37,3 +41,10 @@ def corpus() -> Path:
         if candidate and Path(candidate).is_dir():
             return Path(candidate)
     pytest.skip("no image corpus: set MAIR_REFERENCE_DIR to a folder with bench/ and odd/")
+
+
+@pytest.fixture(scope="session")
+def photograph() -> npt.NDArray[np.uint8]:
+    """The sample photograph that ships with the documentation, (H, W, 3) RGB."""
+    with Image.open(SAMPLE) as picture:
+        return np.asarray(picture.convert("RGB"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ import numpy.typing as npt
 from mair_cli.pipeline.tiling import Span, TileGrid
 
 FloatArray = npt.NDArray[np.float32]
-Store = Callable[[npt.NDArray[np.generic], FloatArray], None]
+Store = Callable[[npt.NDArray[Any], FloatArray], None]
 """Writes float values of shape (h, w, C) into a view of the output of the same shape."""
 
 
@@ -40,7 +41,7 @@ class Canvas:
     `out` is the array to fill, `(H·scale, W·scale, C)` for a grid over `(H, W)`; `store` converts to its type.
     """
 
-    def __init__(self, out: npt.NDArray[np.generic], grid: TileGrid, scale: int, store: Store) -> None:
+    def __init__(self, out: npt.NDArray[Any], grid: TileGrid, scale: int, store: Store) -> None:
         self._out = out
         self._store = store
         self._rows = [Span(span.start * scale, span.stop * scale) for span in grid.rows]

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +31,7 @@ _LARGEST_MARGIN = 0.4
 _PASSES = 3
 
 
-def estimate_noise(image: npt.NDArray[np.generic]) -> float:
+def estimate_noise(image: npt.NDArray[Any]) -> float:
     """Estimate σ, the noise's standard deviation of 255 (as `--sigma` counts it).
 
     `image` is (H, W, 3) or (H, W), uint8, uint16 or float32 in [0, 1] (noise may go beyond). Raises UsageError where a
@@ -47,12 +48,12 @@ def estimate_noise(image: npt.NDArray[np.generic]) -> float:
     return float(sigma or 0.0) * 255.0
 
 
-def _is_cut_off(image: npt.NDArray[np.generic]) -> bool:
+def _is_cut_off(image: npt.NDArray[Any]) -> bool:
     """Whether the values end at black and white, as in every file; noise drawn in memory goes beyond."""
     return image.dtype.kind == "u" or (float(image.min()) >= 0.0 and float(image.max()) <= 1.0)
 
 
-def _estimate(image: npt.NDArray[np.generic], margin: float) -> float:
+def _estimate(image: npt.NDArray[Any], margin: float) -> float:
     """σ in [0, 1] from patches at least `margin` from black and white in every channel; 0 where they are too few."""
     size = _PATCH * _PATCH * image.shape[2]
     total, outer, count = np.zeros(size), np.zeros((size, size)), 0
@@ -77,7 +78,7 @@ def _noise_variance(ascending: npt.NDArray[np.floating]) -> float:
     return float(ascending[0])
 
 
-def _patches(image: npt.NDArray[np.generic]) -> Iterator[FloatArray]:
+def _patches(image: npt.NDArray[Any]) -> Iterator[FloatArray]:
     """Yield arrays (patches, C·8·8) of 8×8 patches, on a grid as dense as the image's size calls for."""
     height, width, _ = image.shape
     step = max(1, round(((height * width) / _MOST_PATCHES) ** 0.5))

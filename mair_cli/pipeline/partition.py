@@ -8,6 +8,7 @@ on its inner sides, which are cut off again. Nothing is blended, so seams may sh
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,13 +49,13 @@ def partition_axis(length: int) -> tuple[int, tuple[Part, ...]]:
 
 def run_partition(
     network: TensorFunction,
-    image: npt.NDArray[np.generic],
+    image: npt.NDArray[Any],
     scale: int,
     *,
     multiple: int = 1,
     device: torch.device | None = None,
     progress: Progress | None = None,
-) -> npt.NDArray[np.generic]:
+) -> npt.NDArray[Any]:
     """Restore an image part by part as published; arguments and result as `tiled.run_tiled`'s.
 
     Raises MairError where a part does not fit the memory: another size would be another protocol.

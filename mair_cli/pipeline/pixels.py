@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -14,7 +16,7 @@ _NOISE_MARGIN = 2.0  # how far noise may carry float values beyond black and whi
 _ROWS_PER_CHECK = 256  # a large float image is checked in slices, so that the check itself needs no memory
 
 
-def check_image(image: npt.NDArray[np.generic]) -> None:
+def check_image(image: npt.NDArray[Any]) -> None:
     """Raise UsageError unless `image` is `(H, W)` or `(H, W, 3)`, uint8, uint16 or float32 in [0, 1], and not empty.
 
     Float values may lie somewhat outside, as noise that was never clipped does.
@@ -30,7 +32,7 @@ def check_image(image: npt.NDArray[np.generic]) -> None:
         _check_range(image)
 
 
-def _check_range(image: npt.NDArray[np.generic]) -> None:
+def _check_range(image: npt.NDArray[Any]) -> None:
     for start in range(0, image.shape[0], _ROWS_PER_CHECK):
         part = image[start : start + _ROWS_PER_CHECK]
         low, high = float(part.min()), float(part.max())
@@ -38,7 +40,7 @@ def _check_range(image: npt.NDArray[np.generic]) -> None:
             raise UsageError(f"A float image must lie in [0, 1]; this one holds {low:g} … {high:g}: scale or clip it.")
 
 
-def to_unit(image: npt.NDArray[np.generic]) -> FloatArray:
+def to_unit(image: npt.NDArray[Any]) -> FloatArray:
     """A float32 copy in [0, 1] of an image or a part of one, C-contiguous, native byte order."""
     largest = np.float32(_LARGEST[image.dtype.newbyteorder("=")])
     unit: FloatArray = np.empty(image.shape, np.float32)
@@ -46,7 +48,7 @@ def to_unit(image: npt.NDArray[np.generic]) -> FloatArray:
     return unit
 
 
-def store_rounded(target: npt.NDArray[np.generic], values: FloatArray) -> None:
+def store_rounded(target: npt.NDArray[Any], values: FloatArray) -> None:
     """Write values into `target`, clipped to [0, 1] and, for integers, rounded half up; `values` is overwritten."""
     np.clip(values, 0.0, 1.0, out=values)
     if target.dtype.kind == "u":
@@ -55,7 +57,7 @@ def store_rounded(target: npt.NDArray[np.generic], values: FloatArray) -> None:
     np.copyto(target, values, casting="unsafe")
 
 
-def allocate(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> npt.NDArray[np.generic]:
+def allocate(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> npt.NDArray[Any]:
     """An empty output array; raises MairError that says its size where memory does not suffice."""
     try:
         return np.empty(shape, dtype)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
@@ -152,7 +151,7 @@ class Restorer:
         """Whether the network is told the noise level: one denoiser for all of them."""
         return bool(getattr(self._config, "noise_level_map", False))
 
-    def noise_level(self, image: npt.NDArray[np.generic], sigma: Sigma | None = None) -> float | None:
+    def noise_level(self, image: npt.NDArray[Any], sigma: Sigma | None = None) -> float | None:
         """The noise level of 255 that restoring `image` will assume; None for a network that is not told one.
 
         `sigma` comes before the restorer's own; "auto" estimates. Raises UsageError where neither is given.
@@ -168,11 +167,11 @@ class Restorer:
 
     def __call__(
         self,
-        image: npt.NDArray[np.generic],
+        image: npt.NDArray[Any],
         *,
         sigma: Sigma | None = None,
         progress: Progress | None = None,
-    ) -> npt.NDArray[np.generic]:
+    ) -> npt.NDArray[Any]:
         """Restore an image.
 
         Args:
@@ -216,9 +215,7 @@ class Restorer:
 
         return mean_of_views(restore) if self._ensemble else restore
 
-    def _run(
-        self, function: TensorFunction, image: npt.NDArray[np.generic], progress: Progress | None
-    ) -> npt.NDArray[np.generic]:
+    def _run(self, function: TensorFunction, image: npt.NDArray[Any], progress: Progress | None) -> npt.NDArray[Any]:
         multiple = int(getattr(self.network, "size_multiple", 1))
         if self._tiles.partition:
             return run_partition(function, image, self.scale, multiple=multiple, device=self.device, progress=progress)

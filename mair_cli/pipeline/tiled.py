@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -38,7 +38,7 @@ SMALLEST_TILE = 16
 
 def run_tiled(
     network: TensorFunction,
-    image: npt.NDArray[np.generic],
+    image: npt.NDArray[Any],
     scale: int,
     *,
     tile: int,
@@ -48,7 +48,7 @@ def run_tiled(
     align: int = 1,
     device: torch.device | None = None,
     progress: Progress | None = None,
-) -> npt.NDArray[np.generic]:
+) -> npt.NDArray[Any]:
     """Restore an image in overlapping, smoothly blended tiles.
 
     `image` is `(H, W, C)`, uint8, uint16 or float32 in [0, 1]; the result `(H·scale, W·scale, C)` is of the same type.

@@ -119,7 +119,7 @@ def _equal_spans(length: int, largest: int, overlap: int, step: int) -> tuple[Sp
 
 
 def _longest_stride(distance: int, gaps: int, step: int) -> int:
-    """Longest distance between neighbours where `gaps` multiples of `step`, as equal as can be, add up to `distance`."""
+    """Longest distance between neighbours where `gaps` multiples of `step`, as equal as can be, make `distance`."""
     return _ceil_div(distance // step, gaps) * step
 
 
