@@ -59,6 +59,13 @@ COMMANDS = (
     Command("deblur", "mair_cli.cli.deblur:deblur", "Undo motion blur.", RESTORE),
     Command("dehaze", "mair_cli.cli.dehaze:dehaze", "Take haze out of photographs.", RESTORE),
     Command("train", "mair_cli.cli.train:train", "Train a network from a recipe.", TRAIN),
+    Command(
+        "benchmark",
+        "mair_cli.cli.benchmark:benchmark",
+        "PSNR and SSIM as published, models and baselines side by side.",
+        MEASURE,
+    ),
+    Command("compare", "mair_cli.cli.compare:compare", "Two or three images beside one another.", MEASURE),
     Command("doctor", "mair_cli.cli.doctor:doctor", "Check this machine: versions, devices, back ends.", MANAGE),
 )
 
@@ -100,7 +107,9 @@ def main() -> int:
         code = interrupts.exit_code()
     else:
         code = 0
-    return _flush(code if isinstance(code, int) else int(code is not None))
+    number = _flush(code if isinstance(code, int) else int(code is not None))
+    interrupts.end()
+    return number
 
 
 def guarded(function: Callable[P, int]) -> Callable[P, None]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Final, cast, get_args
 
 import typer
 
 from mair_cli.cli import console
+from mair_cli.cli.benchmark_results import Targets, show, write
 from mair_cli.cli.options import (
     NETWORK,
     OUTPUT,
@@ -32,26 +33,14 @@ from mair_cli.errors import UsageError
 if TYPE_CHECKING:
     from mair_cli.data.benchmark_sets import LocatedSet
     from mair_cli.data.image_pairs import Listing, Task
-    from mair_cli.evaluation.benchmark import Benchmark, Summary
+    from mair_cli.evaluation.benchmark import Benchmark
     from mair_cli.evaluation.methods import MethodOptions
     from mair_cli.evaluation.protocol import Protocol
-    from mair_cli.evaluation.report import Report
     from mair_cli.evaluation.state import Row
 
 SETS = "Images"
-PARTITION = "partition"
+PARTITION: Final = "partition"
 _MOST_PROBLEMS = 20
-
-
-@dataclass(frozen=True)
-class Targets:
-    """Where results go; None for nowhere."""
-
-    json: Path | None
-    csv: Path | None
-    html: Path | None
-    images: Path | None
-    html_images: int
 
 
 @dataclass(frozen=True)
@@ -64,6 +53,7 @@ class Plan:
     fresh: bool
 
 
+# Long, but a list of options throughout: each is one parameter with its help.
 def benchmark(
     dataset: Annotated[
         str,
@@ -181,7 +171,7 @@ def benchmark(
         sigma=sigma if sigma is not None else (25.0 if chosen == "denoise" else None),
     )
     options = MethodOptions(
-        tile=tile if tile == PARTITION else parse_tile(tile),
+        tile=PARTITION if tile == PARTITION else parse_tile(tile),
         overlap=overlap,
         ensemble=ensemble,
         device=device,
@@ -242,8 +232,8 @@ def _run(dataset: str, data_dir: Path | None, limit: int | None, plan: Plan, tar
         notes=listing.notes,
         ensemble=plan.options.ensemble,
     )
-    _show(report)
-    _write(report, targets)
+    show(report)
+    write(report, targets)
     run.finish()
     return int(any(row.measurement is None for row in run.outcome.rows))
 
@@ -339,124 +329,3 @@ def _verified(located: LocatedSet, listing: Listing) -> tuple[int, int]:
     for path in different[:_MOST_PROBLEMS]:
         console.warn(f"{path.name} is not the file of the published {located.name}")
     return equal, compared
-
-
-# ------------------------------------------------------------------------------------------ results
-
-
-def _show(report: Report) -> None:
-    from mair_cli.evaluation.report import decibels, similarity
-
-    channel = report.outcome.protocol.headline
-    names = [summary.method.name for summary in report.summaries]
-    rows: dict[str, dict[str, list[str]]] = {}
-    for row in report.outcome.rows:
-        figures = row.measurement
-        if figures is None:
-            cells = ["failed", ""]
-        elif channel == "y":
-            cells = [decibels(figures.psnr_y), similarity(figures.ssim_y)]
-        else:
-            cells = [decibels(figures.psnr_rgb), similarity(figures.ssim_rgb)]
-        rows.setdefault(row.image, {})[row.method] = cells
-    body = [[image, *(cell for name in names for cell in cells[name])] for image, cells in rows.items()]
-    columns = ["image", *(f"{name}\n{figure}" for name in names for figure in ("PSNR", "SSIM"))]
-    console.table(f"{report.title}: each image, on {channel.upper()}", columns, body)
-    console.table(f"{report.title}: means", _SUMMARY_COLUMNS, [_summary_row(summary) for summary in report.summaries])
-    _show_published(report)
-
-
-_SUMMARY_COLUMNS = (
-    "method",
-    "images",
-    "PSNR\nY",
-    "SSIM\nY",
-    "PSNR\nRGB",
-    "SSIM\nRGB",
-    "s per\nimage",
-    "MP/s",
-    "MiB",
-    "1000 par-\nameters",
-)
-
-
-def _summary_row(summary: Summary) -> list[str]:
-    from mair_cli.evaluation.report import decibels, similarity
-
-    mean = summary.mean
-    images = f"{summary.images}" + (f" of {summary.images + summary.failed}" if summary.failed else "")
-    if mean is None:
-        return [summary.method.name, images, *["–"] * 8]
-    speed, memory = summary.megapixels_per_second, summary.peak_memory
-    return [
-        summary.method.name,
-        images,
-        decibels(mean.psnr_y),
-        similarity(mean.ssim_y),
-        decibels(mean.psnr_rgb),
-        similarity(mean.ssim_rgb),
-        f"{summary.seconds:.3g}",
-        "–" if speed is None else f"{speed:.3g}",
-        "–" if memory is None else f"{memory / 2**20:.0f}",
-        "–" if summary.method.parameters is None else f"{summary.method.parameters / 1000:.0f}",
-    ]
-
-
-def _show_published(report: Report) -> None:
-    from mair_cli.evaluation.report import decibels, similarity
-
-    if not report.published:
-        return
-    measured = [(summary, figures) for summary in report.summaries if (figures := report.headline(summary))]
-    rows = []
-    for figure in report.published:
-        same = [summary.method.name for summary, _ in measured if report.published_row(summary) is figure]
-        rows.append(
-            [
-                figure.method + (" *" if same else ""),
-                figure.parameters or "–",
-                decibels(figure.psnr),
-                "–" if figure.ssim is None else similarity(figure.ssim),
-                *(f"{figures[0] - figure.psnr:+.2f}" for _, figures in measured),
-                "own" if figure.primary else ("notes" if figure.note.startswith("unconfirmed") else "others"),
-            ]
-        )
-    columns = ["published", "parameters", "PSNR", "SSIM", *(f"{summary.method.name}\nis" for summary, _ in measured)]
-    channel = report.outcome.protocol.headline.upper()
-    console.table(f"{report.title}: beside published figures, on {channel}", [*columns, "source"], rows)
-    if any(report.published_row(summary) for summary, _ in measured):
-        console.note("*: measured here with the same method and weights")
-    for remark in report.comparison_notes():
-        console.note(remark)
-
-
-def _write(report: Report, targets: Targets) -> None:
-    from mair_cli.evaluation.html import render_html
-    from mair_cli.evaluation.report import render_csv, render_json, write_text
-
-    if targets.json:
-        write_text(targets.json, render_json(report))
-    if targets.csv:
-        write_text(targets.csv, render_csv(report))
-    if targets.images:
-        _save_images(report, targets.images)
-    if targets.html:
-        write_text(targets.html, render_html(report, targets.html_images))
-    written = [path for path in (targets.json, targets.csv, targets.html, targets.images) if path]
-    if written:
-        console.note(f"written: {', '.join(str(path) for path in written)}")
-
-
-def _save_images(report: Report, folder: Path) -> None:
-    from mair_cli.data.image_io import Picture, write_picture
-    from mair_cli.errors import MairError
-
-    for row in report.outcome.rows:
-        if row.measurement is None:
-            continue
-        path = folder / row.method / f"{row.image}.png"
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise MairError(f"--save-images: {path.parent} cannot be made ({error.strerror})") from error
-        write_picture(Picture(color=report.outcome.output(row.method, row.image)), path, "PNG", None)

@@ -29,7 +29,7 @@ def published_noise(height: int, width: int, sigma: float, seed: int = 0) -> np.
     """
     if sigma < 0:
         raise UsageError(f"a noise level cannot be negative: {sigma}")
-    drawn = np.random.RandomState(seed).normal(0.0, sigma / 255.0, (height, width, 3))
+    drawn: np.ndarray = np.random.RandomState(seed).normal(0.0, sigma / 255.0, (height, width, 3))
     return drawn[:, :, ::-1]
 
 
@@ -47,4 +47,5 @@ def add_published_noise(image: np.ndarray, sigma: float, seed: int = 0) -> np.nd
     color = image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
     noise = published_noise(color.shape[0], color.shape[1], sigma, seed)
     # float32 before and after the sum in float64: exactly the published order of roundings.
-    return (color.astype(np.float32) / np.float32(255.0) + noise).astype(np.float32)
+    noisy: np.ndarray = (color.astype(np.float32) / np.float32(255.0) + noise).astype(np.float32)
+    return noisy

@@ -7,7 +7,7 @@ import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import numpy as np
 import torch
@@ -21,7 +21,9 @@ from mair_cli.pipeline.restorer import Restorer
 
 __all__ = ["BASELINES", "Method", "MethodInfo", "MethodOptions", "build_method", "weights_digest"]
 
-PARTITION = "partition"
+PARTITION: Final = "partition"
+
+Tiling = Literal["partition", "auto"] | int
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class MethodOptions:
         scene: of dehazing.
     """
 
-    tile: str | int = PARTITION
+    tile: Tiling = PARTITION
     overlap: int | None = None
     ensemble: bool = False
     device: str = "auto"
@@ -214,7 +216,6 @@ def build_method(name: str, task: measuring.Protocol, options: MethodOptions, we
     """
     if weights is None and name in BASELINES:
         return BaselineMethod(name, task)
-    partition = options.tile == PARTITION
     restorer = Restorer(
         task=task.task,
         scale=task.scale,
@@ -226,10 +227,10 @@ def build_method(name: str, task: measuring.Protocol, options: MethodOptions, we
         device=options.device,
         backend=options.backend,
         precision=options.precision,
-        tile="auto" if partition else options.tile,
+        tile="auto" if options.tile == PARTITION else options.tile,
         overlap=options.overlap,
         ensemble=options.ensemble,
-        partition=partition,
+        partition=options.tile == PARTITION,
     )
     shown = restorer.model_name if weights is None else name
     return ModelMethod(shown, restorer, task, from_file=weights is not None)

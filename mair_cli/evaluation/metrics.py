@@ -141,4 +141,4 @@ def _ssim_plane(x: np.ndarray, y: np.ndarray) -> float:
         covariance = product - mean_x * mean_y
         luminance = (2.0 * mean_x * mean_y + _C1) / (mean_x**2 + mean_y**2 + _C1)
         total += float((luminance * (2.0 * covariance + _C2) / (variances + _C2)).sum())
-    return total / (rows * columns)
+    return float(total / (rows * columns))

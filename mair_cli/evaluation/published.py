@@ -52,8 +52,8 @@ def _all_figures() -> tuple[PublishedFigure, ...]:
     text = resources.files("mair_cli.evaluation").joinpath("published_figures.json").read_text(encoding="utf-8")
     content = json.loads(text)
     sources, columns = content["sources"], content["columns"]
-    place = columns.index("source")
-    return tuple(PublishedFigure(*row[:place], sources[row[place]], *row[place + 1 :]) for row in content["figures"])
+    rows = (dict(zip(columns, row, strict=True)) for row in content["figures"])
+    return tuple(PublishedFigure(**{**row, "source": sources[row["source"]]}) for row in rows)
 
 
 def published_figures(dataset: str, protocol: Protocol) -> list[PublishedFigure]:

@@ -88,7 +88,7 @@ def test_two_files_of_one_name_do_not_hide_each_other(tmp_path: Path) -> None:
 def test_bare_folder_is_ground_truth_in_natural_order(tmp_path: Path) -> None:
     _touch(tmp_path, ["kodim10.png", "kodim2.png", "read.me"])
     for task in ("sr", "denoise"):
-        listing = find_samples(tmp_path, task, 4 if task == "sr" else 1)  # type: ignore[arg-type]
+        listing = find_samples(tmp_path, task, 4 if task == "sr" else 1)
         assert [sample.name for sample in listing.samples] == ["kodim2", "kodim10"]
         assert listing.samples[0].degraded is None
         assert listing.problems == ["read.me: not an image, left out"]
