@@ -11,6 +11,14 @@ from types import FrameType
 _ENDING = ("SIGTERM", "SIGHUP")  # SIGHUP is unknown on Windows
 
 
+class Interruption(KeyboardInterrupt):
+    """Raised for an ending signal.
+
+    A subclass, because CPython remembers each plain KeyboardInterrupt that passes through an `exec`, as numba calls it,
+    and ends the process by SIGINT for it in the end, even though the exception was caught.
+    """
+
+
 class _Received:
     """The last signal, kept because a library may swallow the exception that the handler raises."""
 
@@ -18,7 +26,7 @@ class _Received:
 
 
 def install() -> None:
-    """Turn ending signals into KeyboardInterrupt; those that the caller ignores (`nohup`) stay ignored."""
+    """Turn ending signals into `Interruption`; those that the caller ignores (`nohup`) stay ignored."""
     _Received.number = None
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
@@ -26,17 +34,32 @@ def install() -> None:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, _interrupt)
+    sys.unraisablehook = _report_unraisable
+
+
+def _report_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
+    """Python prints what is raised where nobody can catch it, as in a callback of LLVM; an interruption is no news."""
+    if not received():
+        sys.__unraisablehook__(unraisable)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     _Received.number = number
-    raise KeyboardInterrupt
+    raise Interruption
 
 
 def check() -> None:
-    """Raise KeyboardInterrupt if a signal came whose exception got lost; called between units of work."""
+    """Raise `Interruption` if a signal came whose exception got lost; called between units of work."""
     if _Received.number is not None:
-        raise KeyboardInterrupt
+        raise Interruption
+
+
+def end() -> None:
+    """From here on nothing is left to interrupt; a signal that comes now would only spoil the exit code."""
+    for name in ("SIGINT", *_ENDING):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is _interrupt:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def received() -> bool:

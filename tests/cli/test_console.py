@@ -1,0 +1,68 @@
+"""What is printed where, and in what form."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+
+from mair_cli.cli import console
+
+
+@pytest.fixture(autouse=True)
+def _normal_loudness() -> None:
+    console.configure()
+
+
+def test_messages_go_to_stderr_and_data_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    console.note("working")
+    console.error("broken")
+    console.out("data")
+    captured = capsys.readouterr()
+    assert captured.out == "data\n"
+    assert captured.err == "working\nerror: broken\n"
+
+
+def test_quiet_leaves_errors_only(capsys: pytest.CaptureFixture[str]) -> None:
+    console.configure(quiet=True)
+    console.note("working")
+    console.warn("careful")
+    logging.getLogger("mair_cli.x").warning("careful too")
+    console.error("broken")
+    assert capsys.readouterr().err == "error: broken\n"
+
+
+def test_libraries_are_heard_when_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    logging.getLogger("mair_cli.x").info("unheard")
+    console.configure(verbose=1)
+    logging.getLogger("mair_cli.x").info("heard")
+    assert capsys.readouterr().err == "info: heard\n"
+
+
+def test_markup_and_long_names_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "[red]" + "long " * 60 + ":smile: /x/1.png"
+    console.error(name)
+    assert capsys.readouterr().err == f"error: {name}\n"
+
+
+def test_records_are_json_even_where_numbers_or_names_are_odd(capsys: pytest.CaptureFixture[str]) -> None:
+    console.record({"psnr": float("inf"), "name": "a\udcff\n.png"})
+    line = capsys.readouterr().out
+    assert line.count("\n") == 1
+    assert json.loads(line) == {"psnr": None, "name": "a\udcff\n.png"}
+
+
+def test_progress_is_gone_where_stderr_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with console.progress("tiles") as bar:
+        bar.reach(1, 4)
+        bar.reach(4, 4)
+    assert capsys.readouterr().err == ""
+
+
+def test_tables_keep_every_cell(capsys: pytest.CaptureFixture[str]) -> None:
+    console.table("figures", ("image", "dB"), [("a[b]", "31.20"), ("c", "9.10")])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].strip() == "figures"
+    assert [line.split() for line in lines if line.strip()][-2:] == [["a[b]", "31.20"], ["c", "9.10"]]
+    assert lines[-2].rstrip().endswith(" 9.10") or lines[-1].rstrip().endswith(" 9.10")
