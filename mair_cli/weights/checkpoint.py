@@ -141,6 +141,9 @@ def save_checkpoint(
 def _read(path: Path) -> tuple[StateDict, dict[str, str]]:
     try:
         size = path.stat().st_size
+        # Opening a pipe would wait for ever, and a device may never end.
+        if not path.is_file():
+            raise CheckpointError(f"{path} is no file.")
         with path.open("rb") as file:
             head = file.read(16)
     except OSError as error:

@@ -12,6 +12,7 @@ import pickletools
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Final
 
@@ -36,9 +37,8 @@ _STORAGES: Final = {
     "torch BoolStorage": 1,
 }
 _REBUILD: Final = "torch._utils _rebuild_tensor_v2"
-_CALLABLE: Final = frozenset(
-    {"collections OrderedDict", "torch Size", "torch device", _REBUILD, "torch._utils _rebuild_parameter"}
-)
+_ORDERED: Final = "collections OrderedDict"
+_CALLABLE: Final = frozenset({_ORDERED, "torch Size", "torch device", _REBUILD, "torch._utils _rebuild_parameter"})
 
 
 class _Unsafe(Exception):  # noqa: N818  (never leaves this module)
@@ -63,7 +63,14 @@ class _Storage:
 
 @dataclass(frozen=True)
 class _Something:
-    """A container or tensor: what is in it no longer matters."""
+    """A list, tensor or the like: what is in it does not matter."""
+
+
+@dataclass
+class _Mapping:
+    """A dictionary: its keys so far."""
+
+    seen: set[str | int] = field(default_factory=set)
 
 
 _MARK: Final = object()
@@ -130,7 +137,9 @@ def _members(archive: zipfile.ZipFile, file_bytes: int) -> dict[str, int]:
         if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size or info.flag_bits & 1:
             raise _Unsafe("its archive is compressed or encrypted, which PyTorch never does")
         members[info.filename] = info.file_size
-    if len({name.partition("/")[0] for name in members}) != 1 or sum(members.values()) > file_bytes:
+    places = sorted((info.header_offset, info.header_offset + info.file_size) for info in infos)
+    overlap = any(end > start for (_, end), (start, _) in pairwise([*places, (file_bytes, file_bytes)]))
+    if len({name.partition("/")[0] for name in members}) != 1 or overlap:
         raise _Unsafe("it is no archive that PyTorch wrote")
     return members
 
@@ -191,10 +200,16 @@ class _Machine:
 
     def take_items(self, values: list[object]) -> None:
         """Put keys and values into the container below them."""
-        # A key of nested tuples would take ages to hash.
-        if not all(isinstance(key, (str, int)) for key in values[::2]):
-            raise _Unsafe("it holds a mapping whose keys are no names")
-        self.stack[-1]
+        mapping = self.stack[-1]
+        if not isinstance(mapping, _Mapping):
+            raise _Unsafe("its pickle is garbled")
+        for key in values[::2]:
+            # A key of nested tuples would take ages to hash.
+            if not isinstance(key, (str, int)):
+                raise _Unsafe("it holds a mapping whose keys are no names")
+            if key in mapping.seen:
+                raise _Unsafe(f"it holds {str(key)[:60]!r} twice")
+            mapping.seen.add(key)
 
     def name(self, module_and_name: str) -> None:
         """A function or class is named: must be known."""
@@ -209,7 +224,7 @@ class _Machine:
             raise _Unsafe("it wants to call a function, and only tensors are taken")
         if function.name == _REBUILD:
             _check_extent(arguments)
-        self.push(_SOMETHING)
+        self.push(_Mapping() if function.name == _ORDERED else _SOMETHING)
 
     def storage(self) -> None:
         """A storage is referred to: (word, type, key, device, number of elements[, view])."""
@@ -264,7 +279,7 @@ def _steps() -> Iterator[tuple[str, Callable[[_Machine, object], None]]]:
     yield from (("NONE", _constant(None)), ("NEWTRUE", _constant(True)), ("NEWFALSE", _constant(False)))
     yield from (
         ("MARK", _constant(_MARK)),
-        ("EMPTY_DICT", _constant(_SOMETHING)),
+        ("EMPTY_DICT", lambda machine, _: machine.push(_Mapping())),
         ("EMPTY_LIST", _constant(_SOMETHING)),
     )
     yield from (
