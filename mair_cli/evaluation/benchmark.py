@@ -204,6 +204,7 @@ class Benchmark:
             measurement=measure(output, pair.truth, self.outcome.protocol.crop),
             seconds=seconds,
             peak_memory=memory.bytes,
+            gray=pair.gray,
         )
         return row, output
 

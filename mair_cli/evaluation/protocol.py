@@ -20,6 +20,7 @@ import numpy as np
 from mair_cli.data.image_io import Picture, read_picture
 from mair_cli.data.image_pairs import Sample, Task
 from mair_cli.data.noise import add_published_noise
+from mair_cli.data.picture import convert_depth
 from mair_cli.data.resize import matlab_bicubic
 from mair_cli.errors import ImageError, UsageError
 from mair_cli.evaluation.metrics import psnr, ssim
@@ -94,11 +95,13 @@ class Pair:
         degraded: (h, w, 3) RGB; uint8, or for Gaussian denoising float32 around [0, 1], not clipped.
         truth: (H, W, 3) RGB uint8, with H = h · scale and W = w · scale.
         digest: SHA-256 over both, so that results can be matched with the images that they came from.
+        gray: whether the file of the ground truth has one channel only.
     """
 
     degraded: np.ndarray
     truth: np.ndarray
     digest: str
+    gray: bool
 
 
 def to_bytes(image: np.ndarray) -> np.ndarray:
@@ -114,14 +117,18 @@ def read_rgb(path: Path) -> np.ndarray:
     Raises:
         ImageError: it cannot be read, or is an animation.
     """
+    return _spread(_read(path))
+
+
+def _read(path: Path) -> np.ndarray:
     picture = read_picture(path)
     if not isinstance(picture, Picture):
         raise ImageError(f"{path}: an animation cannot be measured")
-    color = picture.color
-    if color.dtype == np.uint16:
-        color = np.rint(color / 257.0).astype(np.uint8)
-    color = to_bytes(color)
-    return color if color.ndim == 3 else np.repeat(color[:, :, None], 3, axis=2)
+    return convert_depth(picture.color, "uint8")
+
+
+def _spread(image: np.ndarray) -> np.ndarray:
+    return image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
 
 
 def load_pair(sample: Sample, protocol: Protocol) -> Pair:
@@ -130,7 +137,8 @@ def load_pair(sample: Sample, protocol: Protocol) -> Pair:
     Raises:
         ImageError: a file cannot be read, the sizes do not belong together, or the image is too small to be measured.
     """
-    truth = read_rgb(sample.truth)
+    stored = _read(sample.truth)
+    truth = _spread(stored)
     if protocol.task == "sr":
         degraded, truth = _super_resolution_pair(sample, truth, protocol.scale)
     elif protocol.sigma is not None:
@@ -146,7 +154,7 @@ def load_pair(sample: Sample, protocol: Protocol) -> Pair:
     hashed = hashlib.sha256(repr((truth.shape, degraded.shape)).encode())
     hashed.update(truth.tobytes())
     hashed.update(np.ascontiguousarray(degraded).tobytes())
-    return Pair(degraded, truth, hashed.hexdigest())
+    return Pair(degraded, truth, hashed.hexdigest(), gray=stored.ndim == 2)
 
 
 def _super_resolution_pair(sample: Sample, truth: np.ndarray, scale: int) -> tuple[np.ndarray, np.ndarray]:

@@ -41,6 +41,7 @@ class Row:
         seconds: time to restore it, reading and measuring not included.
         peak_memory: bytes; None where unknown.
         error: why it failed, or "".
+        gray: whether the ground truth is gray.
     """
 
     image: str
@@ -52,6 +53,7 @@ class Row:
     seconds: float = 0.0
     peak_memory: int | None = None
     error: str = ""
+    gray: bool = False
 
     @property
     def megapixels_per_second(self) -> float | None:

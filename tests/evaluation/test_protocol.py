@@ -59,6 +59,8 @@ def test_gray_images_are_read_as_three_equal_channels(tmp_path: Path) -> None:
     image = read_rgb(path)
     assert image.shape == (16, 16, 3)
     assert (image == image[:, :, :1]).all()
+    assert load_pair(Sample("gray", path), Protocol("denoise", sigma=25)).gray
+    assert not load_pair(Sample("a", _save(tmp_path / "a.png", _noise(20, 20))), Protocol("denoise", sigma=25)).gray
 
 
 def test_published_bicubic_means_come_out_of_shipped_inputs(corpus: Path) -> None:

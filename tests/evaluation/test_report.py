@@ -93,6 +93,14 @@ def test_checkpoint_file_is_not_claimed_to_be_or_not_to_be_published() -> None:
     assert any(note.startswith("mine: weights from a file") for note in fresh.comparison_notes())
 
 
+def test_gray_images_are_pointed_out_with_what_they_change() -> None:
+    report = _report()
+    gray = Row("two", "bicubic", "d", 100, 80, Measurement(29.0, 0.9, 28.0, 0.8), 0.5, gray=True)
+    report.outcome.rows[1] = gray
+    (note,) = [note for note in report.comparison_notes() if note.startswith("two: gray")]
+    assert "0.66 dB" in note  # one of two images, 20 log10(255 / 219) = 1.32 dB
+
+
 def test_headline_is_on_y_for_enlarging_and_on_rgb_for_denoising() -> None:
     for protocol, value in ((Protocol("sr", 4), 28.5), (Protocol("denoise", sigma=25), 27.5)):
         report = _report(protocol)
