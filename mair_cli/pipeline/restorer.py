@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mair_cli.errors import UsageError, WeightsNotFoundError
+from mair_cli.errors import MairError, UsageError, WeightsNotFoundError
 from mair_cli.models import set_backend
 from mair_cli.ops.selective_scan import resolve_backend
 from mair_cli.pipeline.ensemble import ensemble as mean_of_views
@@ -187,10 +187,13 @@ class Restorer:
             MairError: memory does not suffice, or the network's result is not finite.
         """
         check_image(image)
-        function = self._function(self.noise_level(image, sigma))
-        if image.ndim == 2:
-            return self._run(_on_gray(function), image[..., None], progress)[..., 0]
-        return self._run(function, image, progress)
+        try:
+            function = self._function(self.noise_level(image, sigma))
+            if image.ndim == 2:
+                return self._run(_on_gray(function), image[..., None], progress)[..., 0]
+            return self._run(function, image, progress)
+        except MemoryError as error:  # beside the network, whose lack of memory `run_tiled` answers with smaller tiles
+            raise MairError(f"Memory ran out on an image of {image.shape[1]}×{image.shape[0]} pixels.") from error
 
     @property
     def _config(self) -> NetworkConfig:
@@ -237,14 +240,13 @@ class Restorer:
         )
 
     def _choose_tile(self, height: int, width: int) -> TileChoice:
-        if self._tiles.tile != "auto":
-            return TileChoice(self._tiles.tile, 1)
         return choose_tile(
             height,
             width,
             bytes_per_pixel=memory_per_pixel(self._config),
             free=free_memory(self.device),
             on_cpu=self.device.type == "cpu",
+            side=None if self._tiles.tile == "auto" else self._tiles.tile,
         )
 
 

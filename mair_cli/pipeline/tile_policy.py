@@ -32,19 +32,23 @@ class TileChoice:
     batch: int
 
 
-def choose_tile(height: int, width: int, *, bytes_per_pixel: int, free: int, on_cpu: bool) -> TileChoice:
+def choose_tile(
+    height: int, width: int, *, bytes_per_pixel: int, free: int, on_cpu: bool, side: int | None = None
+) -> TileChoice:
     """Choose for an image of `height` × `width` pixels.
 
     `bytes_per_pixel` is what the network takes per input pixel (`memory_per_pixel`), `free` the free bytes of the
-    device. An image no larger than the best tile is not cut at all.
+    device. An image no larger than the best tile is not cut at all. Where the `side` is given, 0 for the whole image,
+    only the number of tiles per call is chosen.
     """
     pixels = int(free * _SHARE) // bytes_per_pixel
-    best = _CPU_SIDE if on_cpu else _GPU_SIDE
-    side = max(SMALLEST_TILE, min(best, int(pixels**0.5) // _STEP * _STEP))
-    if height * width <= min(pixels, side * side):
-        return TileChoice(0, 1)
-    batch = 1 if on_cpu else max(1, min(_GPU_BATCH, pixels // (side * side)))
-    return TileChoice(side, batch)
+    if side is None:
+        best = _CPU_SIDE if on_cpu else _GPU_SIDE
+        side = max(SMALLEST_TILE, min(best, int(pixels**0.5) // _STEP * _STEP))
+        if height * width <= min(pixels, side * side):
+            side = 0
+    batch = min(_GPU_BATCH, pixels // side**2) if side and not on_cpu else 1
+    return TileChoice(side, max(1, batch))
 
 
 def memory_per_pixel(config: NetworkConfig) -> int:

@@ -20,7 +20,7 @@ from torch import Tensor
 from mair_cli.errors import MairError
 from mair_cli.pipeline.blending import Canvas, FloatArray
 from mair_cli.pipeline.pixels import allocate, store_rounded, to_unit
-from mair_cli.pipeline.tiling import plan_tiles
+from mair_cli.pipeline.tiling import TileGrid, plan_tiles
 from mair_cli.runtime.memory import is_out_of_memory, release_memory
 
 logger = logging.getLogger(__name__)
@@ -64,8 +64,24 @@ def run_tiled(
     height, width, channels = image.shape
     grid = plan_tiles(height, width, tile, overlap, align)
     out = allocate((height * scale, width * scale, channels), image.dtype.newbyteorder("="))
-    canvas = Canvas(out, grid, scale, store_rounded)
     runner = TileRunner(network, scale, overlap, batch=batch, multiple=multiple, align=align, device=device)
+    report = progress or _no_progress
+    whole = runner.try_one(to_unit(image)) if len(grid) == 1 else None
+    if whole is not None:
+        store_rounded(out, whole)
+        report(1, 1)
+    else:
+        if (
+            len(grid) == 1
+        ):  # refused: tiles written to `out` one by one need less memory than the parts of one large tile
+            grid = plan_tiles(height, width, runner.largest or 0, overlap, align)
+        _restore_tiles(runner, grid, image, Canvas(out, grid, scale, store_rounded), report)
+    return out[: wanted_height * scale, : wanted_width * scale]
+
+
+def _restore_tiles(
+    runner: TileRunner, grid: TileGrid, image: npt.NDArray[Any], canvas: Canvas, report: Progress
+) -> None:
     places = list(grid)
     done = 0
     while done < len(places):
@@ -74,9 +90,11 @@ def run_tiled(
         for (row, column, _), result in zip(chunk, runner.restore(tiles), strict=True):
             canvas.add(row, column, result)
             done += 1
-            if progress is not None:
-                progress(done, len(places))
-    return out[: wanted_height * scale, : wanted_width * scale]
+            report(done, len(places))
+
+
+def _no_progress(done: int, total: int) -> None:
+    pass
 
 
 class TileRunner:
@@ -100,7 +118,7 @@ class TileRunner:
         self._multiple = multiple
         self._align = align
         self._device = device or torch.device("cpu")
-        self._largest: int | None = None  # side of the largest tile that may be tried; None before any refusal
+        self.largest: int | None = None  # side of the largest tile that may be tried; None before any refusal
 
     def restore(self, tiles: list[FloatArray]) -> Iterable[FloatArray]:
         """Restore tiles of one size, `(h, w, C)` float32 in [0, 1]; the results are float32, not clipped."""
@@ -112,18 +130,24 @@ class TileRunner:
             logger.warning("Memory ran out with %d tiles at once: going on with one at a time.", len(tiles))
         return (self._restore_one(tile) for tile in tiles)
 
+    def try_one(self, tile: FloatArray) -> FloatArray | None:
+        """Restore one tile; None where memory has run out, now or before at no larger size: `largest` says what is left."""
+        if not self._fits(tile):
+            return None
+        results = self._try([tile])
+        if results is not None:
+            return results[0]
+        self._refuse(max(tile.shape[:2]))
+        return None
+
     def _restore_one(self, tile: FloatArray) -> FloatArray:
-        if self._fits(tile):
-            results = self._try([tile])
-            if results is not None:
-                return results[0]
-            self._refuse(max(tile.shape[:2]))
-        return self._restore_in_parts(tile)
+        result = self.try_one(tile)
+        return self._restore_in_parts(tile) if result is None else result
 
     def _restore_in_parts(self, tile: FloatArray) -> FloatArray:
         """Restore a tile that is too large as if it were an image of its own."""
         height, width, channels = tile.shape
-        grid = plan_tiles(height, width, self._largest or 0, self._overlap, self._align)
+        grid = plan_tiles(height, width, self.largest or 0, self._overlap, self._align)
         out = np.empty((height * self._scale, width * self._scale, channels), np.float32)
         canvas = Canvas(out, grid, self._scale, np.copyto)
         for row, column, region in grid:
@@ -131,7 +155,7 @@ class TileRunner:
         return out
 
     def _fits(self, tile: FloatArray) -> bool:
-        return self._largest is None or max(tile.shape[:2]) <= self._largest
+        return self.largest is None or max(tile.shape[:2]) <= self.largest
 
     def _refuse(self, side: int) -> None:
         half = (side + 1) // 2
@@ -143,7 +167,7 @@ class TileRunner:
         logger.warning(
             "Memory ran out on a tile of %d pixels: going on with %d (--tile %d avoids this).", side, half, half
         )
-        self._largest = half
+        self.largest = half
 
     def _try(self, tiles: list[FloatArray]) -> list[FloatArray] | None:
         """Restore tiles in one call; None where memory runs out."""

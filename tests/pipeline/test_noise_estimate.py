@@ -24,7 +24,7 @@ def noisy(image: npt.NDArray[np.float32], sigma: float) -> npt.NDArray[np.float3
 
 
 def as_file(image: npt.NDArray[np.float32], largest: int = 255) -> npt.NDArray[Any]:
-    levels = np.rint(image.clip(0, 1) * largest)
+    levels: npt.NDArray[np.float32] = np.rint(image.clip(0, 1) * largest)
     return levels.astype(np.uint8) if largest == 255 else levels.astype(np.uint16)
 
 

@@ -44,6 +44,14 @@ def test_only_a_gpu_runs_several_tiles_at_once() -> None:
     assert choose(3000, 4000, 80 * GIB, on_cpu=False).batch > 1
 
 
+def test_a_given_side_is_kept_and_filled_into_batches_on_a_gpu_only() -> None:
+    for side in (0, 64):
+        choice = choose_tile(500, 500, bytes_per_pixel=5000, free=80 * GIB, on_cpu=True, side=side)
+        assert choice == TileChoice(side, 1)
+    assert choose_tile(500, 500, bytes_per_pixel=5000, free=80 * GIB, on_cpu=False, side=64).batch > 1
+    assert choose_tile(500, 500, bytes_per_pixel=5000, free=80 * GIB, on_cpu=False, side=0).batch == 1
+
+
 def test_larger_networks_are_known_to_need_more() -> None:
     assert memory_per_pixel(TINY) < memory_per_pixel(CLASSIC)
     assert memory_per_pixel(MaIRUNetConfig(dim=24)) < memory_per_pixel(MaIRUNetConfig(dim=48))

@@ -136,7 +136,10 @@ def test_a_batch_that_does_not_fit_is_run_one_by_one_before_tiles_are_halved() -
 def test_a_whole_image_that_does_not_fit_is_tiled() -> None:
     network = ShortOfMemory(repeat_pixels(1), lambda _, x: max(x.shape[2:]) > 50)
     image = noise_image(90, 150, np.dtype(np.uint16))
-    assert_same(run_tiled(network, image, 1, tile=0, overlap=16), image, 1)
+    calls: list[tuple[int, int]] = []
+    result = run_tiled(network, image, 1, tile=0, overlap=16, progress=lambda done, total: calls.append((done, total)))
+    assert_same(result, image, 1)
+    assert calls == [(done, len(calls)) for done in range(1, len(calls) + 1)]
 
 
 def test_no_memory_at_all_ends_in_a_message_that_names_the_flag() -> None:
