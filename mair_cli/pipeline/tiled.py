@@ -131,7 +131,7 @@ class TileRunner:
         return (self._restore_one(tile) for tile in tiles)
 
     def try_one(self, tile: FloatArray) -> FloatArray | None:
-        """Restore one tile; None where memory has run out, now or before at no larger size: `largest` says what is left."""
+        """Restore one tile; None where memory runs out, or did at no larger size: `largest` then says what to try."""
         if not self._fits(tile):
             return None
         results = self._try([tile])
