@@ -71,9 +71,8 @@ def run_tiled(
         store_rounded(out, whole)
         report(1, 1)
     else:
-        if (
-            len(grid) == 1
-        ):  # refused: tiles written to `out` one by one need less memory than the parts of one large tile
+        # A whole image that was refused is cut here: tiles that go to `out` need less than the parts of one large tile.
+        if len(grid) == 1:
             grid = plan_tiles(height, width, runner.largest or 0, overlap, align)
         _restore_tiles(runner, grid, image, Canvas(out, grid, scale, store_rounded), report)
     return out[: wanted_height * scale, : wanted_width * scale]
