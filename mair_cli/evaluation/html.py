@@ -18,7 +18,7 @@ from mair_cli.evaluation.differences import Spot, most_different_spot
 from mair_cli.evaluation.metrics import psnr
 from mair_cli.evaluation.page import Cell, Column, Layer, anchor, embed, facts, fill, notes, table, viewer
 from mair_cli.evaluation.plot import Point, Reference, quality_time_plot
-from mair_cli.evaluation.protocol import load_pair, to_bytes
+from mair_cli.evaluation.protocol import Measurement, load_pair, to_bytes
 from mair_cli.evaluation.published import PublishedFigure
 from mair_cli.evaluation.report import Report, decibels, similarity
 from mair_cli.evaluation.state import Row
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 _LOSSLESS_PIXELS = 60_000_000
 """Up to this many pixels in all, pictures are embedded bit for bit: about 90 MB; beyond, at WebP quality 92."""
+_MOST_PIXELS = 200_000_000
+"""Beyond this many pixels in all the page shows fewer images than asked for (unless all were): 600 MB of memory."""
 _CROPS = 8
 _CROP_SIDE = 52
 _REFERENCES = 5
@@ -49,11 +51,11 @@ def render_html(report: Report, most_images: int = 40) -> str:
 
     Args:
         report: of a run that kept its outputs.
-        most_images: sliders for at most this many images, those in which the methods differ most; 0 for all.
+        most_images: sliders for at most this many images (fewer where they are large), those in which the methods
+            differ most; 0 for all.
     """
     shown = _choose(report, most_images)
-    total = sum(layer.image.size // 3 for item in shown for layer in item.layers)
-    lossless = total <= _LOSSLESS_PIXELS
+    lossless = _pixels(shown) <= _LOSSLESS_PIXELS
     sections = [
         f"<h1>{escape(report.title)}</h1>",
         f'<p class="lead">{escape(_lead(report))}</p>',
@@ -85,8 +87,8 @@ def _lead(report: Report) -> str:
 
 def _summary_table(report: Report) -> str:
     columns = [Column("method", numeric=False), Column("images")]
-    columns += [Column(name) for name in ("PSNR&nbsp;Y", "SSIM&nbsp;Y", "PSNR&nbsp;RGB", "SSIM&nbsp;RGB")]
-    columns += [Column(name) for name in ("s/image", "MP/s", "peak&nbsp;memory", "parameters")]
+    columns += [Column(name) for name in ("PSNR Y", "SSIM Y", "PSNR RGB", "SSIM RGB")]
+    columns += [Column(name) for name in ("s/image", "MP/s", "peak memory", "parameters")]
     columns.append(Column("what it is", numeric=False))
     rows = []
     for summary in report.summaries:
@@ -188,13 +190,13 @@ def _published(report: Report) -> str:
     models = [summary for summary in report.summaries if report.headline(summary) is not None]
     channel = report.outcome.protocol.headline.upper()
     columns = [Column("published", numeric=False), Column("parameters", numeric=False), Column("PSNR"), Column("SSIM")]
-    columns += [Column(f"{escape(summary.method.name)}&nbsp;is") for summary in models]
+    columns += [Column(f"{escape(summary.method.name)} is") for summary in models]
     columns.append(Column("source", numeric=False))
     sources = sorted({figure.source for figure in report.published})
     rows = []
     for figure in reversed(report.published):
         ssim = Cell("–", "") if figure.ssim is None else Cell(similarity(figure.ssim), figure.ssim)
-        cells = [Cell(escape(figure.method), figure.method), Cell(escape(figure.parameters or "–"))]
+        cells = [Cell(escape(figure.method), figure.method), Cell(escape(figure.parameters or "–"), style="text")]
         cells += [Cell(decibels(figure.psnr), figure.psnr), ssim]
         for summary in models:
             measured = report.headline(summary)
@@ -249,9 +251,14 @@ def _choose(report: Report, most: int) -> list[_Shown]:
         item = _load(report, sample)
         if item is not None:
             found.append(item)
-            if most and len(found) > most:  # keep no more pictures in memory than the page will hold
+            # Keep no more pictures in memory than the page will hold.
+            while most and (len(found) > most or (_pixels(found) > _MOST_PIXELS and len(found) > 1)):
                 found.remove(min(found, key=lambda item: item.spot.difference))
     return found
+
+
+def _pixels(shown: Sequence[_Shown]) -> int:
+    return sum(layer.image.size // 3 for item in shown for layer in item.layers)
 
 
 def _load(report: Report, sample: Sample) -> _Shown | None:
@@ -267,27 +274,29 @@ def _load(report: Report, sample: Sample) -> _Shown | None:
         return None
     enlarged = matlab_bicubic(pair.degraded, protocol.scale) if protocol.task == "sr" else to_bytes(pair.degraded)
     layers = [Layer("input, bicubic" if protocol.task == "sr" else "input", enlarged)]
-    outputs = []
+    outputs: list[np.ndarray] = []
+    networks: list[np.ndarray] = []
     for summary in report.summaries:
         row = measured.get(summary.method.name)
         if row is None or row.measurement is None:
             continue
-        output = report.outcome.output(row.method, row.image)
-        value, similar = (
-            (row.measurement.psnr_y, row.measurement.ssim_y)
-            if protocol.headline == "y"
-            else (row.measurement.psnr_rgb, row.measurement.ssim_rgb)
-        )
-        caption = f"{decibels(value)} dB / {similarity(similar)}"
+        output, caption = report.outcome.output(row.method, row.image), _caption(row.measurement, protocol.headline)
         outputs.append(output)
+        if summary.method.kind == "model":
+            networks.append(output)
         if np.array_equal(output, enlarged):
             layers[0] = Layer(layers[0].label, enlarged, caption)
         else:
             layers.append(Layer(row.method, output, caption))
     right = _best_layer(report, layers)
     layers.append(Layer("ground truth", pair.truth))
-    compared = outputs if len(outputs) > 1 else [enlarged, *outputs]
+    compared = networks if len(networks) > 1 else [enlarged, *outputs]
     return _Shown(sample, layers, right if right else len(layers) - 1, most_different_spot(compared, _CROP_SIDE))
+
+
+def _caption(figures: Measurement, channel: str) -> str:
+    value, similar = (figures.psnr_y, figures.ssim_y) if channel == "y" else (figures.psnr_rgb, figures.ssim_rgb)
+    return f"{decibels(value)} dB / {similarity(similar)}"
 
 
 def _best_layer(report: Report, layers: Sequence[Layer]) -> int:
