@@ -1,0 +1,123 @@
+"""The table of image formats: their names, extensions, and what each can hold when written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from PIL import features
+
+from mair_cli.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Writer:
+    """What a format can hold when we write it.
+
+    Attributes:
+        extensions: those it is known by, the first one is given to new files.
+        dtypes: types of samples, from the plainest to the deepest.
+        alpha, icc, exif: whether it holds transparency, a colour profile, EXIF data.
+        frames: whether it holds several pictures.
+        largest: longest side in pixels.
+        feature: what Pillow must have been built with; None for what it always has.
+    """
+
+    extensions: tuple[str, ...]
+    dtypes: tuple[str, ...] = ("uint8",)
+    alpha: bool = True
+    icc: bool = True
+    exif: bool = True
+    frames: bool = False
+    largest: int = 2**31 - 1
+    feature: str | None = None
+
+
+_DEEP: Final = ("uint8", "uint16")
+
+WRITERS: Final[Mapping[str, Writer]] = MappingProxyType(
+    {
+        "PNG": Writer((".png", ".apng"), _DEEP, frames=True),
+        "JPEG": Writer((".jpg", ".jpeg", ".jpe", ".jfif"), alpha=False, largest=65500, feature="jpg"),
+        "WEBP": Writer((".webp",), frames=True, largest=16383, feature="webp"),
+        "TIFF": Writer((".tiff", ".tif"), (*_DEEP, "float32"), frames=True),
+        "AVIF": Writer((".avif", ".avifs"), frames=True, largest=65536, feature="avif"),
+        "GIF": Writer((".gif",), icc=False, exif=False, frames=True, largest=65535),
+        "BMP": Writer((".bmp", ".dib"), alpha=False, icc=False, exif=False),
+        "PPM": Writer((".ppm", ".pgm", ".pnm", ".pbm"), _DEEP, alpha=False, icc=False, exif=False),
+        "JPEG2000": Writer((".jp2", ".j2k", ".jpx", ".jpf"), icc=False, exif=False, feature="jpg_2000"),
+        "TGA": Writer((".tga",), icc=False, exif=False, largest=65535),
+    }
+)
+"""Formats that can be written, by name."""
+
+FORMATS: Final[Mapping[str, str]] = MappingProxyType(
+    {extension: name for name, writer in WRITERS.items() for extension in writer.extensions}
+    | {".ico": "ICO", ".mpo": "MPO", ".pcx": "PCX", ".pfm": "PPM", ".psd": "PSD", ".qoi": "QOI", ".sgi": "SGI"}
+)
+"""Extensions, in lower case and with the dot, of files that can be read, and the name of the format each stands for."""
+
+READABLE: Final = (
+    *("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "DIB", "AVIF", "PPM"),
+    *("JPEG2000", "TGA", "QOI", "PSD", "ICO", "PCX", "SGI"),
+)
+"""What Pillow may open (MPO by way of JPEG). Its other readers are left out: some call programs (EPS), some are long
+forgotten."""
+
+_ALIASES: Final = {"JPG": "JPEG", "TIF": "TIFF", "JP2": "JPEG2000", "APNG": "PNG"}
+
+
+def writable_format(name: str) -> str:
+    """The format meant by a name or an extension in any case: "jpg", ".tif", "JPEG", "webp".
+
+    Returns:
+        A key of `WRITERS`.
+
+    Raises:
+        UsageError: no such format can be written, or not with the Pillow that is installed.
+    """
+    plain = name.strip().lower().removeprefix(".")
+    format_ = FORMATS.get(f".{plain}", _ALIASES.get(plain.upper(), plain.upper()))
+    if format_ not in WRITERS:
+        known = ", ".join(writer.extensions[0][1:] for writer in WRITERS.values())
+        raise UsageError(f"images cannot be written as {name!r}; formats: {known}")
+    feature = WRITERS[format_].feature
+    if feature is not None and not features.check(feature):
+        raise UsageError(f"the installed Pillow cannot write {format_}: choose another format, or reinstall Pillow")
+    return format_
+
+
+def extension_for(format: str) -> str:  # noqa: A002 - the word users know it by
+    """The usual extension, with the dot, of a format that can be written. Raises UsageError as `writable_format`."""
+    return WRITERS[writable_format(format)].extensions[0]
+
+
+def default_format(source_format: str, lossless: bool, *, dtype: str = "uint8", animated: bool = False) -> str:
+    """The format for a result when the user names none.
+
+    PNG for lossless or unknown inputs, and where the own format can hold no profile; the input's own format otherwise.
+    An animation keeps its format, since few hold one, and so do samples that PNG cannot hold (floats: TIFF); deep
+    samples never go to a format of 8 bits.
+
+    Args:
+        source_format: name of the input's format, as in `Picture.format`.
+        lossless: whether the input held its samples without loss.
+        dtype: type of the samples, "uint8", "uint16" or "float32".
+        animated: whether there are several frames.
+    """
+    own = "JPEG" if source_format == "MPO" else source_format
+    writer = WRITERS.get(own)
+    if animated and writer is not None and writer.frames and _available(writer):
+        return own
+    if dtype == "float32":
+        return "TIFF"
+    keeps = writer is not None and dtype in writer.dtypes and writer.icc and writer.exif and _available(writer)
+    if lossless or not keeps:
+        return "PNG"
+    return own
+
+
+def _available(writer: Writer) -> bool:
+    return writer.feature is None or bool(features.check(writer.feature))
