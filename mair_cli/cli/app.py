@@ -7,11 +7,13 @@ Only the standard library is imported at the top: Ctrl-C during the imports belo
 from __future__ import annotations
 
 import functools
+import io
 import os
 import sys
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec
 
 from mair_cli.cli import interrupts
@@ -66,6 +68,7 @@ COMMANDS = (
         MEASURE,
     ),
     Command("compare", "mair_cli.cli.compare:compare", "Two or three images beside one another.", MEASURE),
+    Command("download", "mair_cli.cli.download:download", "Fetch published weights, or list all models.", MANAGE),
     Command("doctor", "mair_cli.cli.doctor:doctor", "Check this machine: versions, devices, back ends.", MANAGE),
 )
 
@@ -98,18 +101,23 @@ def main() -> int:
     """Run the command line on `sys.argv`; returns the exit code."""
     try:
         interrupts.install()
-        # Shell completion gets its words from the environment, and needs the options of all commands.
-        completing = any(name.startswith("_MAIR_COMPLETE") for name in os.environ)
+        _prepare_streams()
+        code = _outcome(_run)
+    except KeyboardInterrupt:  # before or after `_outcome` was listening
+        code = interrupts.exit_code()
+    code = _flush(code)
+    interrupts.end()
+    return code
+
+
+def _run() -> int:
+    # Shell completion gets its words from the environment, and needs the options of all commands.
+    completing = any(name.startswith("_MAIR_COMPLETE") for name in os.environ)
+    try:
         build_app(None if completing else sys.argv[1:])(prog_name="mair")
     except SystemExit as done:
-        code = done.code
-    except KeyboardInterrupt:
-        code = interrupts.exit_code()
-    else:
-        code = 0
-    number = _flush(code if isinstance(code, int) else int(code is not None))
-    interrupts.end()
-    return number
+        return done.code if isinstance(done.code, int) else int(done.code is not None)
+    return 0
 
 
 def guarded(function: Callable[P, int]) -> Callable[P, None]:
@@ -136,9 +144,9 @@ def _outcome(call: Callable[[], int]) -> int:
     except BrokenPipeError:
         interrupts.drop_stdout()  # whoever read our output has had enough, which is no news
         return 1
-    except MairError as error:
+    except (MairError, OSError) as error:  # an OSError comes from standard output alone: its disk is full
         console.error(str(error))
-        return error.exit_code
+        return error.exit_code if isinstance(error, MairError) else 1
     except Exception as error:
         if interrupts.received():  # a library turned the interruption into an error of its own
             return interrupts.exit_code()
@@ -152,11 +160,25 @@ def _placeholder() -> None:
     """Stands for a command whose name is not on the command line."""
 
 
+def _prepare_streams() -> None:
+    """Make standard streams safe to write to.
+
+    A stream that the caller closed becomes an empty one: else the next file we open, perhaps a result, would get its
+    number, and with it what libraries in C write there. Characters that a stream lacks are written as escapes.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - open to the end
+        elif mode == "w" and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def _flush(code: int) -> int:
     """Write out what stdout still holds, while a closed pipe can still be dealt with."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError:  # a closed pipe, a full disk: told already where data was lost
         interrupts.drop_stdout()
         return code or 1
     return code

@@ -70,7 +70,7 @@ def note(message: str) -> None:
 def out(text: str) -> None:
     """Write a line of plain data to stdout."""
     with _beside_bars():
-        print(text.encode(_encoding(), "backslashreplace").decode(_encoding()), flush=True)
+        print(text, flush=True)
 
 
 def record(values: Mapping[str, object]) -> None:
@@ -139,6 +139,7 @@ class Progress:
             total=total,
             desc=printable(description),
             unit=unit,
+            unit_scale=unit == "B",  # bytes: 3.4M of 78.1M, and the rate
             file=sys.stderr,
             disable=True if _loudness.quiet else None,
             leave=False,
@@ -149,8 +150,8 @@ class Progress:
         """Move on by `steps`."""
         self._bar.update(steps)
 
-    def reach(self, done: int, total: int) -> None:
-        """Stand at `done` of `total`: the form in which the restorer reports its tiles."""
+    def reach(self, done: int, total: int | None) -> None:
+        """Stand at `done` of `total` (None: unknown): the form in which the restorer reports its tiles."""
         if self._bar.total != total:
             self._bar.total = total
         self._bar.update(done - self._bar.n)
@@ -203,10 +204,6 @@ def _beside_bars() -> AbstractContextManager[None]:
         return nullcontext()
     cleared: AbstractContextManager[None] = module.tqdm.external_write_mode(file=sys.stderr)
     return cleared
-
-
-def _encoding() -> str:
-    return sys.stdout.encoding or "utf-8"
 
 
 def _plain(value: object) -> object:

@@ -72,6 +72,7 @@ def restore(options: RestoreOptions, task: Task) -> int:
         report.failed(name, f"{name}: {reason}")
     restorer = _load(options, task) if restorer is None else restorer
     console.note(restorer.description)
+    _warn_of_other_level(restorer, task)
     if options.dry_run:
         for job in jobs:
             report.planned(job)
@@ -161,6 +162,15 @@ def _load(options: RestoreOptions, task: Task) -> Restorer:
         overlap=options.overlap,
         ensemble=options.ensemble,
     )
+
+
+def _warn_of_other_level(restorer: Restorer, task: Task) -> None:
+    """Say when a denoiser for one noise level is used for another: it cannot be told."""
+    from mair_cli.weights.catalog import MODELS
+
+    entry = MODELS.get(restorer.model_name)
+    if task.sigma is not None and entry is not None and entry.sigma not in (None, task.sigma):
+        console.warn(f"{entry.name} is made for --sigma {entry.sigma:g} only, and restores as if that had been given.")
 
 
 def _run(jobs: Sequence[Job], restorer: Restorer, options: RestoreOptions, task: Task, report: Report) -> None:

@@ -30,6 +30,7 @@ class ImageRestorer(Protocol):
     """What a batch needs of `mair_cli.pipeline.restorer.Restorer`; see there."""
 
     scale: int
+    model_name: str
 
     def noise_level(self, image: npt.NDArray[np.generic]) -> float | None:
         """The noise level of 255 assumed for an image; None where the network is not told one."""
@@ -103,7 +104,9 @@ def restore_job(
         raise
     except MemoryError:
         outcome.error = f"{job.source.name}: not enough memory"
-    except (MairError, OSError) as error:
+    except OSError as error:
+        outcome.error = f"{job.source.name}: {error.filename or 'result'}: {error.strerror or error}"
+    except MairError as error:
         text = str(error)
         outcome.error = text if Path(job.source.name).name in text else f"{job.source.name}: {text}"
     outcome.seconds = time.perf_counter() - started
@@ -133,7 +136,7 @@ def _restore(
     if job.ground_truth is not None:
         outcome.measurement = _measured(restored[0], job.ground_truth, treatment.task, scale)
     if job.comparison is not None:
-        _write_comparison(first, restored[0], job)
+        _write_comparison(first, restored[0], job, restorer.model_name)
 
 
 def _share(progress: TileProgress | None, index: int, frames: int) -> TileProgress | None:
@@ -224,7 +227,7 @@ def _measured(restored: Picture, ground_truth: Path, task: str, scale: int) -> M
     return measure(output, truth, scale if task == "sr" else 0)
 
 
-def _write_comparison(before: Picture, after: Picture, job: Job) -> None:
+def _write_comparison(before: Picture, after: Picture, job: Job, model: str) -> None:
     if job.comparison is None:
         return
     panels = [
@@ -232,7 +235,7 @@ def _write_comparison(before: Picture, after: Picture, job: Job) -> None:
             "input" if before.width == after.width else f"input, bicubic x{after.width // before.width}",
             convert_depth(before.color, "uint8"),
         ),
-        Panel("restored", convert_depth(after.color, "uint8")),
+        Panel(f"restored, {model}", convert_depth(after.color, "uint8")),
     ]
     if job.ground_truth is not None:
         truth = read_rgb(job.ground_truth)[: after.height, : after.width]

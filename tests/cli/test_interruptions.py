@@ -33,7 +33,7 @@ def start(*arguments: str) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_in_the_middle_of_an_image_ends_without_a_trace(number: signal.Signals, code: int) -> None:
     photo("large.png", 300, 300)
     process = start("upscale", "large.png", "--tile", "32")
@@ -79,6 +79,30 @@ def test_nothing_is_left_for_a_closed_standard_error() -> None:
     done = subprocess.run([sys.executable, "-m", "mair_cli", "upscale", "gone.png"], stderr=writer, check=False)
     os.close(writer)
     assert done.returncode in (1, 2)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_behind_standard_output_is_an_error_of_one_line() -> None:
+    photo("a.png", 5, 4)
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "mair_cli", "upscale", "a.png", "-o", "-", "-q"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: a.png: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_closed_standard_streams_do_no_harm() -> None:
+    """The result must not get the number of a closed stream, or C libraries would write into it."""
+    photo("a.png", 5, 4)
+    command = f"exec '{sys.executable}' -m mair_cli upscale a.png <&- >&- 2>&-"
+    assert subprocess.run(["sh", "-c", command], check=False).returncode == 0
+    assert files() == {"a.png", "a_mair_x4.png"}
 
 
 def test_the_version_and_an_unknown_command() -> None:

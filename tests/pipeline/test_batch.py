@@ -12,6 +12,7 @@ from PIL import Image
 from mair_cli.data.image_io import Picture
 from mair_cli.errors import UsageError
 from mair_cli.models import build_network
+from mair_cli.models.config import config_from_mapping
 from mair_cli.pipeline.batch import AlphaChoice, Outcome, Streams, Treatment, restore_job, restore_picture
 from mair_cli.pipeline.naming import Source
 from mair_cli.pipeline.plan import Job, Request, plan
@@ -43,7 +44,7 @@ def denoiser(tmp_path_factory: pytest.TempPathFactory) -> Restorer:
 
 
 def _restorer(factory: pytest.TempPathFactory, task: str, settings: dict[str, object]) -> Restorer:
-    config = {**SMALL, **settings}
+    config = config_from_mapping({**SMALL, **settings})
     path = factory.mktemp(task) / "small.safetensors"
     save_checkpoint(path, build_network(config).state_dict(), config, {})
     return Restorer(task, weights=path, sigma="auto" if task == "denoise" else None)
