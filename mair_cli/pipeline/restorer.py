@@ -23,7 +23,7 @@ from mair_cli.pipeline.tiled import Progress, TensorFunction, run_tiled
 from mair_cli.runtime.device import choose_device, describe_device
 from mair_cli.runtime.memory import free_memory
 from mair_cli.runtime.precision import arithmetic, check_precision
-from mair_cli.weights import cache, catalog
+from mair_cli.weights import cache, catalog, hashes
 from mair_cli.weights.checkpoint import load_network
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class Restorer:
                 raise UsageError("--stripe and config describe a checkpoint file: they need --weights.")
             entry = _choose_model(task, scale, self.sigma, scene, model)
             self.task, self.model_name, origin = entry.task, entry.name, f"{entry.origin} weights"
-            self.network = load_network(cache.weights_file(entry), device=self.device)
+            self.network = load_network(hashes.checked_file(entry), device=self.device)
         self.scale = int(getattr(self.network, "scale", 1))
         self._check_scale(scale)
         set_backend(self.network, self.backend)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import shutil
@@ -13,7 +14,7 @@ from typing import Final
 
 from mair_cli.errors import DownloadError
 
-__all__ = ["check_space", "temporary_file", "told_as_disk_trouble"]
+__all__ = ["check_space", "file_sha256", "temporary_file", "told_as_disk_trouble"]
 
 _SPARE: Final = 16 << 20
 _STALE_SECONDS: Final = 24 * 3600
@@ -41,6 +42,15 @@ def temporary_file(target: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def check_space(folder: Path, needed: int) -> None:

@@ -7,7 +7,6 @@ safetensors, with the settings as JSON in the metadata under `config`.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -24,7 +23,7 @@ from torch import Tensor, nn
 
 from mair_cli.errors import CheckpointError, MairError
 from mair_cli.models import MaIRUNetConfig, NetworkConfig, build_network, config_from_mapping
-from mair_cli.runtime.files import temporary_file
+from mair_cli.runtime.files import file_sha256, temporary_file
 from mair_cli.weights.pickle_check import check_pickle
 from mair_cli.weights.safetensors_file import add_metadata, check_digest, read_header
 
@@ -50,15 +49,6 @@ class Checkpoint:
     state_dict: StateDict
     metadata: dict[str, str]
     sha256: str
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, as 64 hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def load_checkpoint(

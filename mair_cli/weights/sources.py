@@ -1,0 +1,140 @@
+"""Places that published weights may come from: file, folder, web address, Hugging Face repository, Google Drive.
+
+A source brings one file to a given place. Whether it is the right one is not its business: see `fetch`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from mair_cli.errors import DownloadError, UsageError
+from mair_cli.runtime.download import NotThereError, ProgressCallback, fetch_file
+from mair_cli.runtime.files import check_space
+from mair_cli.weights.catalog import ModelEntry
+from mair_cli.weights.drive import fetch_from_drive
+
+__all__ = ["Source", "all_sources", "parse_source"]
+
+SUFFIXES = (".pth", ".ckpt", ".pt", ".safetensors")
+
+Bring = Callable[[ModelEntry, Path, "ProgressCallback | None"], str]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One place.
+
+    Attributes:
+        name: as messages call it.
+        bring: copies the entry's file to the path; returns the name it had; raises DownloadError.
+        online: whether it needs the network.
+        exact: whether it names one file, which the user therefore wants and no other.
+    """
+
+    name: str
+    bring: Bring
+    online: bool = True
+    exact: bool = False
+
+
+def all_sources(named: str | None) -> Iterator[Source]:
+    """Where to look, in order: what `--from` names, the places in `MAIR_MIRROR`, the authors' Google Drive.
+
+    Raises:
+        UsageError: `--from` or `MAIR_MIRROR` names nothing that can be used.
+    """
+    if named is not None:
+        source = parse_source(named, "--from")
+        yield source
+        if source.exact:
+            return
+    for mirror in os.environ.get("MAIR_MIRROR", "").split():
+        yield parse_source(mirror, "MAIR_MIRROR")
+    yield Source("the authors' Google Drive", fetch_from_drive)
+
+
+def parse_source(text: str, flag: str) -> Source:
+    """Understand a file, a folder, an http(s) address or a Hugging Face repository's name (`owner/name[@revision]`).
+
+    Raises:
+        UsageError: it is none of these; names `flag`.
+    """
+    path = Path(text).expanduser()
+    if path.is_dir():
+        return Source(str(path), lambda entry, target, progress: _from_folder(path, entry, target, progress), False)
+    if path.is_file():
+        return Source(str(path), lambda _, target, progress: _copy(path, target, progress), False, exact=True)
+    if text.startswith(("http://", "https://")):
+        exact = urlsplit(text).path.lower().endswith(SUFFIXES)
+        return Source(text, _at(text) if exact else _below(text), exact=exact)
+    repository = re.fullmatch(r"(?:hf://)?([\w.-]+/[\w.-]+?)(?:@([\w./-]+))?", text)
+    if repository and not text.startswith((".", "/", "~")) and not text.lower().endswith(SUFFIXES):
+        hub = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+        return Source(f"{hub}/{repository[1]}", _below(f"{hub}/{repository[1]}/resolve/{repository[2] or 'main'}"))
+    raise UsageError(
+        f"{flag} {text}: no such file or folder, and neither a web address nor a Hugging Face repository (owner/name)."
+    )
+
+
+def _names(entry: ModelEntry) -> tuple[str, ...]:
+    return (*entry.files, f"{entry.name}.safetensors")
+
+
+def _from_folder(folder: Path, entry: ModelEntry, target: Path, progress: ProgressCallback | None) -> str:
+    for name in _names(entry):
+        if (folder / name).is_file():
+            return _copy(folder / name, target, progress)
+    raise NotThereError(f"no {' or '.join(entry.files)} in it")
+
+
+def _copy(path: Path, target: Path, progress: ProgressCallback | None) -> str:
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise DownloadError(f"it cannot be read ({error.strerror})") from error
+    target.parent.mkdir(parents=True, exist_ok=True)
+    check_space(target.parent, size)
+    try:
+        source = path.open("rb")
+    except OSError as error:
+        raise DownloadError(f"it cannot be read ({error.strerror})") from error
+    with source, target.open("xb") as file:
+        shutil.copyfileobj(source, file, 1 << 20)
+    if progress is not None:
+        progress(size, size)
+    return path.name
+
+
+def _at(url: str) -> Bring:
+    """A web address that is the file's own."""
+
+    def bring(_entry: ModelEntry, target: Path, progress: ProgressCallback | None) -> str:
+        fetch_file(url, target, progress=progress)
+        return urlsplit(url).path.rpartition("/")[2]
+
+    return bring
+
+
+def _below(base: str) -> Bring:
+    """A web address under which the files lie by their names."""
+
+    def is_there(name: str, target: Path, progress: ProgressCallback | None) -> bool:
+        try:
+            fetch_file(f"{base.rstrip('/')}/{quote(name)}", target, progress=progress)
+        except NotThereError:
+            return False
+        return True
+
+    def bring(entry: ModelEntry, target: Path, progress: ProgressCallback | None) -> str:
+        for name in _names(entry):
+            if is_there(name, target, progress):
+                return name
+        raise NotThereError(f"no {' or '.join(entry.files)} there")
+
+    return bring
