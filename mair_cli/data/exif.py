@@ -9,7 +9,9 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-_PREFIX = b"Exif\x00\x00"
+PREFIX = b"Exif\x00\x00"
+"""What precedes EXIF data in a JPEG file."""
+
 _ORIENTATION = 0x0112
 _EXIF_POINTER = 0x8769
 _WIDTH, _HEIGHT = 0xA002, 0xA003
@@ -27,8 +29,8 @@ class _Entry:
 
 def strip_prefix(exif: bytes) -> bytes:
     """The data without the "Exif" prefixes that JPEG files put before them, some more than once."""
-    while exif.startswith(_PREFIX):
-        exif = exif[len(_PREFIX) :]
+    while exif.startswith(PREFIX):
+        exif = exif[len(PREFIX) :]
     return exif
 
 

@@ -35,6 +35,7 @@ DAMAGE: Final = (
     SyntaxError,
     EOFError,
     RuntimeError,
+    ImportError,
     MemoryError,
     struct.error,
     zlib.error,

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from mair_cli.data.exif import with_size
+from mair_cli.data.exif import PREFIX, upright, with_size
 from mair_cli.data.image_formats import WRITERS, Writer
 from mair_cli.data.picture import Animation, Picture, Samples, convert_depth, greatest
 from mair_cli.data.png16 import write_png16
@@ -120,7 +120,7 @@ def _fit(picture: Picture, form: str, writer: Writer, name: str) -> Picture:
         _log.warning("%s: %s holds no %s", name, form, " and no ".join(lost))
         exif, profile = None, None
     if exif is not None:
-        exif = with_size(exif, picture.width, picture.height)
+        exif = upright(with_size(exif, picture.width, picture.height))
     return Picture(color, alpha, profile, exif, form, picture.lossless, picture.png_color if form == "PNG" else ())
 
 
@@ -201,7 +201,7 @@ def _save_jpeg(image: Image.Image, stream: BinaryIO, form: str, picture: Picture
         subsampling=0,
         optimize=True,
         icc_profile=picture.icc_profile,
-        exif=picture.exif or b"",
+        exif=PREFIX + picture.exif if picture.exif else b"",
     )
 
 
