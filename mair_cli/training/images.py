@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mair_cli.data.image_io import FORMATS, Animation, read_picture
+from mair_cli.data.image_io import FORMATS, Animation, convert_depth, read_picture
 from mair_cli.data.resize import matlab_bicubic
 from mair_cli.errors import TrainingError, UsageError
 
@@ -68,11 +68,7 @@ def decode_rgb(path: Path) -> np.ndarray:
     picture = read_picture(path)
     if isinstance(picture, Animation):
         raise TrainingError(f"{path} is an animation: leave it out of the training images (data.exclude)")
-    color = picture.color
-    if color.dtype == np.uint16:
-        color = (color.astype(np.float32) / 257).round().astype(np.uint8)
-    elif color.dtype != np.uint8:
-        color = (color.clip(0, 1) * 255).round().astype(np.uint8)
+    color = convert_depth(picture.color, "uint8")
     if color.ndim == 2:
         color = np.repeat(color[:, :, None], 3, axis=2)
     return np.ascontiguousarray(color)
