@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from drawn_benchmark import DrawnBenchmark
 from PIL import Image
 
 from mair_cli.data.image_pairs import Sample
@@ -17,7 +17,10 @@ from mair_cli.evaluation.methods import BaselineMethod, Method, MethodInfo
 from mair_cli.evaluation.protocol import Measurement, Protocol
 from mair_cli.evaluation.state import Row, RunState, state_key
 
-MakeBenchmark = Callable[..., Benchmark]
+
+@pytest.fixture
+def benchmark(tmp_path: Path) -> DrawnBenchmark:
+    return DrawnBenchmark.below(tmp_path)
 
 
 class Counting:
@@ -47,7 +50,7 @@ def _rows(run: Benchmark) -> list[tuple[str, float | None]]:
     return [(row.image, row.measurement.psnr_y if row.measurement else None) for row in run.outcome.rows]
 
 
-def test_every_image_is_measured_on_both_kinds_of_channels(benchmark: MakeBenchmark) -> None:
+def test_every_image_is_measured_on_both_kinds_of_channels(benchmark: DrawnBenchmark) -> None:
     run = benchmark()
     run.run(BaselineMethod("bicubic", Protocol("sr", 2)))
     assert [row.image for row in run.outcome.rows] == ["p1", "p2", "p3"]
@@ -60,7 +63,7 @@ def test_every_image_is_measured_on_both_kinds_of_channels(benchmark: MakeBenchm
     assert (run.outcome.rows[0].width, run.outcome.rows[0].height) == (60, 44)
 
 
-def test_interrupted_run_goes_on_image_by_image(benchmark: MakeBenchmark) -> None:
+def test_interrupted_run_goes_on_image_by_image(benchmark: DrawnBenchmark) -> None:
     whole = benchmark(settings={"dataset": "undisturbed"})
     whole.run(Counting())
     method = Counting()
@@ -76,13 +79,11 @@ def test_interrupted_run_goes_on_image_by_image(benchmark: MakeBenchmark) -> Non
 
 
 @pytest.mark.parametrize("change", ["weights", "settings", "image", "fresh", "finished"])
-def test_results_are_taken_over_only_where_nothing_has_changed(
-    change: str, benchmark: MakeBenchmark, folder: Path
-) -> None:
+def test_results_are_taken_over_only_where_nothing_has_changed(change: str, benchmark: DrawnBenchmark) -> None:
     first = benchmark()
     first.run(Counting())
     if change == "image":
-        Image.fromarray(np.full((30, 30, 3), 7, np.uint8)).save(folder / "p2.png")
+        Image.fromarray(np.full((30, 30, 3), 7, np.uint8)).save(benchmark.folder / "p2.png")
     if change == "finished":
         first.finish()
     method = Counting(weights="2" if change == "weights" else "1")
@@ -91,7 +92,7 @@ def test_results_are_taken_over_only_where_nothing_has_changed(
     assert method.calls == (1 if change == "image" else 3)
 
 
-def test_unfinished_line_of_a_killed_run_is_measured_again(benchmark: MakeBenchmark) -> None:
+def test_unfinished_line_of_a_killed_run_is_measured_again(benchmark: DrawnBenchmark) -> None:
     first = benchmark()
     first.run(Counting())
     path = next(iter(first.outcome.states.values())).folder / "rows.jsonl"
@@ -103,7 +104,7 @@ def test_unfinished_line_of_a_killed_run_is_measured_again(benchmark: MakeBenchm
     assert _rows(second) == _rows(first)
 
 
-def test_kept_outputs_come_back_and_are_made_where_they_are_missing(benchmark: MakeBenchmark) -> None:
+def test_kept_outputs_come_back_and_are_made_where_they_are_missing(benchmark: DrawnBenchmark) -> None:
     benchmark().run(Counting())
     method = Counting()
     run = benchmark(keep_outputs=True)
@@ -117,9 +118,9 @@ def test_kept_outputs_come_back_and_are_made_where_they_are_missing(benchmark: M
     assert again.calls == 0
 
 
-def test_broken_image_and_failing_method_do_not_end_the_run(benchmark: MakeBenchmark, folder: Path) -> None:
-    data = (folder / "p1.png").read_bytes()
-    (folder / "p1.png").write_bytes(data[: len(data) // 2])
+def test_broken_image_and_failing_method_do_not_end_the_run(benchmark: DrawnBenchmark) -> None:
+    data = (benchmark.folder / "p1.png").read_bytes()
+    (benchmark.folder / "p1.png").write_bytes(data[: len(data) // 2])
     method = Counting()
     method.fail_at = 1
     run = benchmark()
@@ -132,7 +133,7 @@ def test_broken_image_and_failing_method_do_not_end_the_run(benchmark: MakeBench
     assert (summary.images, summary.failed) == (1, 2)
 
 
-def test_failure_is_tried_again_next_time(benchmark: MakeBenchmark) -> None:
+def test_failure_is_tried_again_next_time(benchmark: DrawnBenchmark) -> None:
     method = Counting()
     method.fail_at = 2
     benchmark().run(method)
@@ -141,7 +142,7 @@ def test_failure_is_tried_again_next_time(benchmark: MakeBenchmark) -> None:
     assert again.calls == 1
 
 
-def test_mean_is_over_the_images_that_were_measured(benchmark: MakeBenchmark) -> None:
+def test_mean_is_over_the_images_that_were_measured(benchmark: DrawnBenchmark) -> None:
     run = benchmark()
     run.run(Counting())
     (summary,) = summarise(run.outcome)
@@ -154,14 +155,14 @@ def test_mean_is_over_the_images_that_were_measured(benchmark: MakeBenchmark) ->
     )
 
 
-def test_nothing_measured_has_no_mean(benchmark: MakeBenchmark, tmp_path: Path) -> None:
+def test_nothing_measured_has_no_mean(benchmark: DrawnBenchmark, tmp_path: Path) -> None:
     run = benchmark(chosen=[Sample("gone", tmp_path / "gone.png")])
     run.run(Counting())
     (summary,) = summarise(run.outcome)
     assert (summary.images, summary.failed, summary.mean) == (0, 1, None)
 
 
-def test_several_methods_keep_their_states_apart(benchmark: MakeBenchmark) -> None:
+def test_several_methods_keep_their_states_apart(benchmark: DrawnBenchmark) -> None:
     run = benchmark()
     methods: list[Method] = [Counting("one"), Counting("two"), BaselineMethod("bicubic", Protocol("sr", 2))]
     for method in methods:

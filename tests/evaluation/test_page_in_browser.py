@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from drawn_benchmark import DrawnBenchmark
 from PIL import Image
 
-from mair_cli.evaluation.benchmark import Benchmark
 from mair_cli.evaluation.comparison import compare_images
 from mair_cli.evaluation.environment import describe_environment
 from mair_cli.evaluation.html import render_html
@@ -56,8 +56,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 @pytest.fixture
-def page(benchmark: Callable[..., Benchmark], tmp_path: Path) -> Path:
-    run = benchmark(keep_outputs=True)
+def page(tmp_path: Path) -> Path:
+    run = DrawnBenchmark.below(tmp_path)(keep_outputs=True)
     for name in ("nearest", "bicubic"):
         run.run(BaselineMethod(name, Protocol("sr", 2)))
     report = Report(

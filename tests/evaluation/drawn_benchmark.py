@@ -1,12 +1,11 @@
-"""Pictures to measure, drawn small, and a benchmark of them."""
+"""Three pictures, drawn small, and a benchmark of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from mair_cli.data.image_pairs import Sample, find_samples
@@ -23,26 +22,24 @@ def draw(height: int, width: int, seed: int) -> np.ndarray:
     return (image + random.normal(0, 4, image.shape)).clip(0, 255).astype(np.uint8)
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Three pictures of different, odd sizes."""
-    target = tmp_path / "pictures"
-    target.mkdir()
-    for index, (height, width) in enumerate([(45, 61), (50, 38), (64, 64)]):
-        Image.fromarray(draw(height, width, index)).save(target / f"p{index + 1}.png")
-    return target
+@dataclass(frozen=True)
+class DrawnBenchmark:
+    """Makes benchmarks of the three pictures, ×2; all made by one of these share their state."""
 
+    folder: Path
+    state: Path
 
-@pytest.fixture
-def samples(folder: Path) -> list[Sample]:
-    return find_samples(folder, "sr", 2).samples
+    @classmethod
+    def below(cls, parent: Path) -> DrawnBenchmark:
+        """Draw the pictures, of different and odd sizes."""
+        folder = parent / "pictures"
+        folder.mkdir()
+        for index, (height, width) in enumerate([(45, 61), (50, 38), (64, 64)]):
+            Image.fromarray(draw(height, width, index)).save(folder / f"p{index + 1}.png")
+        return cls(folder, parent / "state")
 
-
-@pytest.fixture
-def benchmark(samples: list[Sample], tmp_path: Path) -> Callable[..., Benchmark]:
-    """Makes a benchmark of the three pictures, ×2; all of one test share their state."""
-
-    def make(
+    def __call__(
+        self,
         keep_outputs: bool = False,
         on_row: OnRow | None = None,
         settings: dict[str, object] | None = None,
@@ -50,11 +47,9 @@ def benchmark(samples: list[Sample], tmp_path: Path) -> Callable[..., Benchmark]
     ) -> Benchmark:
         return Benchmark(
             Protocol("sr", 2),
-            samples if chosen is None else chosen,
-            state_root=tmp_path / "state",
+            find_samples(self.folder, "sr", 2).samples if chosen is None else chosen,
+            state_root=self.state,
             settings=settings or {"dataset": "pictures"},
             keep_outputs=keep_outputs,
             on_row=on_row,
         )
-
-    return make
