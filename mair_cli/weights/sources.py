@@ -66,7 +66,7 @@ def parse_source(text: str, flag: str) -> Source:
         UsageError: it is none of these; names `flag`.
     """
     path = Path(text).expanduser()
-    if path.is_dir():
+    if text and path.is_dir():
         return Source(str(path), lambda entry, target, progress: _from_folder(path, entry, target, progress), False)
     if path.is_file():
         return Source(str(path), lambda _, target, progress: _copy(path, target, progress), False, exact=True)
