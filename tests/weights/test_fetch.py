@@ -501,8 +501,13 @@ def gently(data: bytes) -> Answer:
     return answer
 
 
-@pytest.mark.parametrize("what", ["together", "together-unlocked"])
-def test_32_processes_may_start_on_a_cold_cache(what: str, original: Path, server: FaultServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("what", "count"),
+    [("together", 32), ("together-unlocked", 12), pytest.param("together-unlocked", 32, marks=pytest.mark.slow)],
+)
+def test_many_processes_may_start_on_a_cold_cache_even_where_locks_do_nothing(
+    what: str, count: int, original: Path, server: FaultServer, tmp_path: Path
+) -> None:
     server.answers[f"/{FILE}"] = gently(original.read_bytes())
     processes(what, server.address, count)
     assert_like(original)
