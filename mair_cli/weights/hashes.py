@@ -1,8 +1,7 @@
 """Which file is the published one: its SHA-256, shipped with the package or as first seen. Free of torch.
 
 The authors publish no checksums. So the first file of a name that proves to be a fitting checkpoint sets the hash, and
-from then on only that file counts. `known_hashes.json` may list hashes that are known beforehand, as
-`{"mair-sr-x4": {"sha256": "…", "size": 12345}}`.
+from then on only that file counts. `SHIPPED` may list hashes that are known beforehand.
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ import logging
 import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
+from typing import Final
 
 from mair_cli.errors import CheckpointError
 from mair_cli.runtime.files import temporary_file
@@ -37,9 +36,13 @@ class FileHash:
     size: int
 
 
+SHIPPED: Final[dict[str, FileHash]] = {}
+"""By the model's name. Empty: nobody has published any, and a guess would be worse than the first file seen."""
+
+
 def known(entry: ModelEntry) -> FileHash | None:
     """The hash that the entry's file must have; None before the first such file is seen."""
-    return _shipped().get(entry.name) or _recorded(entry)
+    return SHIPPED.get(entry.name) or _recorded(entry)
 
 
 def remember(entry: ModelEntry, seen: FileHash) -> FileHash:
@@ -93,12 +96,6 @@ def checked_file(entry: ModelEntry) -> Path:
 
 def _record_file(entry: ModelEntry) -> Path:
     return weights_dir() / "hashes" / f"{entry.name}.json"
-
-
-@cache
-def _shipped() -> dict[str, FileHash]:
-    listed = json.loads(Path(__file__).with_name("known_hashes.json").read_text("utf-8"))
-    return {name: FileHash(**values) for name, values in listed.items()}
 
 
 def _recorded(entry: ModelEntry) -> FileHash | None:

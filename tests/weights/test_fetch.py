@@ -192,7 +192,7 @@ def test_a_changed_file_is_refused_with_both_hashes_until_accepted(original: Pat
 
 def test_a_shipped_hash_counts_before_anything_was_seen(original: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = FileHash("ab" * 32, 5)
-    monkeypatch.setattr(hashes, "_shipped", lambda: {ENTRY.name: expected})
+    monkeypatch.setitem(hashes.SHIPPED, ENTRY.name, expected)
     with pytest.raises(DownloadError, match="instead of abab"):
         fetch(ENTRY, source=str(original))
 
