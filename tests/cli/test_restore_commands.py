@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-from calling import TINY_X4, drawing, files, mair, photo, settle
+from calling import REFERENCE, TINY_X4, drawing, files, mair, photo, settle
 from PIL import Image
 
 from mair_cli.evaluation.metrics import psnr, ssim
+from mair_cli.models import build_network
+from mair_cli.models.config import config_from_mapping
+from mair_cli.weights.checkpoint import save_checkpoint
+from mair_cli.weights.safetensors_file import read_metadata
 
 
 @pytest.fixture(autouse=True)
 def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settle(tmp_path, monkeypatch)
+
+
+def read_config(path: Path) -> dict[str, object]:
+    """Settings of a reference network."""
+    config: dict[str, object] = json.loads(read_metadata(path)["config"])
+    return config
 
 
 def size(path: str) -> tuple[int, int]:
@@ -355,6 +366,19 @@ def test_ensemble_and_tiles_change_little_and_run() -> None:
     assert not np.array_equal(results[0], results[1])
     assert psnr(results[0], results[1]) > 40
     assert psnr(results[0], results[2]) > 30
+
+
+def test_denoising_is_told_or_estimates_the_noise_level() -> None:
+    config = config_from_mapping({**read_config(REFERENCE / "denoise.io.safetensors"), "noise_level_map": True})
+    save_checkpoint("told.safetensors", build_network(config).state_dict(), config, {})
+    photo("a.png", 40, 30)
+    assert mair("denoise", "a.png", "--sigma", "12.5", "--weights", "told.safetensors").code == 0
+    ran = mair("denoise", "a.png", "--sigma", "auto", "--weights", "told.safetensors", "--json")
+    assert ran.code == 0
+    (record,) = ran.records
+    assert 0 < record["sigma"] < 5  # the drawing is clean
+    assert {"a_mair_s12.5.png", "a_mair_denoised.png"} < files()
+    assert size("a_mair_s12.5.png") == (40, 30)
 
 
 def test_every_back_end_that_works_here_gives_the_same_picture() -> None:
