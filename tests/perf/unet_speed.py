@@ -28,7 +28,7 @@ def multiply_adds(network: nn.Module, tile: Tensor) -> float:
     """Of one run, in units of 10⁹."""
     with FlopCounterMode(display=False) as counter:
         network(tile)
-    return counter.get_total_flops() / 2e9
+    return float(counter.get_total_flops()) / 2e9
 
 
 def seconds(network: nn.Module, tile: Tensor) -> float:
