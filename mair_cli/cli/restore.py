@@ -54,7 +54,7 @@ def restore(options: RestoreOptions, task: Task) -> int:
     console.configure(verbose=options.verbose, quiet=options.quiet)
     _check(options)
     go_offline(options.offline)
-    from mair_cli.pipeline.naming import collect
+    from mair_cli.pipeline.naming import collect, listed
     from mair_cli.pipeline.plan import is_image_name, results_folder
 
     found = collect(
@@ -63,6 +63,8 @@ def restore(options: RestoreOptions, task: Task) -> int:
         is_image=is_image_name,
         leave_out=results_folder(options.output),
     )
+    if found.ignored:
+        console.note(f"not looked at, being no images by their names: {listed(found.ignored)}")
     report = Report(task.name, as_json=options.json, stdout_taken=options.output == STREAM)
     restorer = None
     if options.weights is not None:

@@ -190,7 +190,7 @@ def _restore_alpha(alpha: Samples, restorer: ImageRestorer, choice: AlphaChoice,
         return np.full((alpha.shape[0] * scale, alpha.shape[1] * scale), alpha.flat[0], alpha.dtype)
     if choice == "model":
         return cast("Samples", restorer(alpha, sigma=sigma))
-    enlarged = alpha if scale == 1 else cast("Samples", matlab_bicubic(alpha, scale))
+    enlarged = alpha if scale == 1 else matlab_bicubic(alpha, scale)
     return enlarged.clip(0, 1) if enlarged.dtype == np.float32 else enlarged
 
 

@@ -11,7 +11,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mair_cli.errors import UsageError
@@ -49,10 +49,17 @@ class Source:
 
 @dataclass(frozen=True)
 class Found:
-    """Sources, and what yielded none: each with the reason, in words."""
+    """What a search came to.
+
+    Attributes:
+        sources: the images.
+        problems: names that led to none, each with the reason in words.
+        ignored: files of folders that are no images by their names; hidden ones are not counted.
+    """
 
     sources: tuple[Source, ...]
     problems: tuple[tuple[str, str], ...]
+    ignored: tuple[Path, ...] = ()
 
 
 def name_suffix(task: str, *, scale: int = 1, sigma: float | None = None) -> str:
@@ -91,26 +98,23 @@ def collect(
     if arguments.count(STANDARD_STREAM) > 1:
         raise UsageError("- (standard input) can be given only once.")
     sources: dict[tuple[str, str], Source] = {}
-    problems: list[tuple[str, str]] = []
+    search = _Search(recursive, is_image, leave_out)
     for argument in arguments:
         if argument == STANDARD_STREAM:
             sources["", ""] = Source(None, alone=len(arguments) == 1)
             continue
-        paths = _expand(argument, is_image)
+        paths = search.expand(argument)
         alone = len(arguments) == len(paths) == 1
-        if not paths:
-            problems.append((argument, _why_missing(argument)))
         for path in paths:
             if path.is_dir():
-                files = _walk(path, recursive, is_image, leave_out, problems)
-                found = [Source(file, folder=path, alone=alone) for file in files]
+                found = [Source(file, folder=path, alone=alone) for file in search.walk(path)]
             else:
                 found = [Source(path, alone=alone)]
             for source in found:
                 sources.setdefault(_source_key(source), source)
     if not sources:
-        raise UsageError("\n".join(f"{name}: {reason}" for name, reason in problems[:_NAMED_AT_MOST]))
-    return Found(tuple(sources.values()), tuple(problems))
+        raise UsageError("\n".join(f"{name}: {reason}" for name, reason in search.problems[:_NAMED_AT_MOST]))
+    return Found(tuple(sources.values()), tuple(search.problems), tuple(search.ignored))
 
 
 def _source_key(source: Source) -> tuple[str, str]:
@@ -120,52 +124,53 @@ def _source_key(source: Source) -> tuple[str, str]:
     return os.path.join(os.path.realpath(path.parent), path.name), folder  # noqa: PTH118 - realpath works on text
 
 
-def _expand(argument: str, is_image: Callable[[str], bool]) -> list[Path]:
-    """The paths an argument stands for; empty if there are none. Shells that do not expand globs hand them to us."""
-    if not argument:
-        return []
-    if os.path.lexists(argument):
-        return [Path(argument)]
-    # Path.glob takes no absolute patterns, and knows nothing of a pattern's leading folders.
-    matches = sorted(glob.glob(argument, recursive=True)) if glob.has_magic(argument) else []  # noqa: PTH207
-    return [Path(match) for match in matches if is_image(match) or Path(match).is_dir()]
+@dataclass
+class _Search:
+    """Looks for images, and notes what it did not take. See `collect` and `Found`."""
 
+    recursive: bool
+    is_image: Callable[[str], bool]
+    leave_out: Path | None
+    problems: list[tuple[str, str]] = field(default_factory=list)
+    ignored: list[Path] = field(default_factory=list)
 
-def _why_missing(argument: str) -> str:
-    if not argument:
-        return "an empty name is no input"
-    return "no file matches" if glob.has_magic(argument) else "no such file or folder"
+    def expand(self, argument: str) -> list[Path]:
+        """The paths an argument stands for. Shells that do not expand globs hand them to us."""
+        if argument and os.path.lexists(argument):
+            return [Path(argument)]
+        if not argument or not glob.has_magic(argument):
+            self.problems.append((argument, "no such file or folder" if argument else "an empty name is no input"))
+            return []
+        # Path.glob takes no absolute patterns, and knows nothing of a pattern's leading folders.
+        matches = [Path(match) for match in sorted(glob.glob(argument, recursive=True))]  # noqa: PTH207
+        wanted = [path for path in matches if self.is_image(path.name) or path.is_dir()]
+        if not wanted:
+            self.problems.append((argument, "no image matches" if matches else "no file matches"))
+        return wanted
 
+    def walk(self, folder: Path) -> list[Path]:
+        """Images in a folder, sorted; links to folders are not followed, so that a loop of links ends."""
+        excluded = None if self.leave_out is None else os.path.realpath(self.leave_out)
+        if excluded == os.path.realpath(folder):
+            excluded = None  # results into the folder of the inputs: refused by name where they would clash
+        found: list[Path] = []
+        troubles = len(self.problems)
+        for parent, folders, names in os.walk(folder, onerror=self._unreadable):
+            files = [Path(parent, name) for name in sorted(names) if not name.startswith(".")]
+            found += (file for file in files if self.is_image(file.name))
+            self.ignored += (file for file in files if not self.is_image(file.name))
+            folders[:] = sorted(
+                name
+                for name in folders
+                if self.recursive and not name.startswith(".") and os.path.realpath(Path(parent, name)) != excluded
+            )
+        if not found and len(self.problems) == troubles:
+            hint = "" if self.recursive else "; --recursive descends into folders"
+            self.problems.append((str(folder), f"no images in this folder{hint}"))
+        return found
 
-def _walk(
-    folder: Path,
-    recursive: bool,
-    is_image: Callable[[str], bool],
-    leave_out: Path | None,
-    problems: list[tuple[str, str]],
-) -> list[Path]:
-    """Images in a folder, sorted; links to folders are not followed, so that a loop of links ends."""
-    excluded = None if leave_out is None else os.path.realpath(leave_out)
-    if excluded == os.path.realpath(folder):
-        excluded = None  # results into the folder of the inputs: found, and then refused by name where they would clash
-
-    def unreadable(error: OSError) -> None:
-        problems.append((str(error.filename), error.strerror or "cannot be read"))
-
-    found: list[Path] = []
-    troubles = len(problems)
-    for parent, folders, files in os.walk(folder, onerror=unreadable):
-        found += (Path(parent, name) for name in sorted(files) if not name.startswith(".") and is_image(name))
-        folders[:] = sorted(
-            name
-            for name in folders
-            if recursive and not name.startswith(".") and os.path.realpath(Path(parent, name)) != excluded
-        )
-    if not found and len(problems) == troubles:
-        problems.append(
-            (str(folder), "no images in this folder" + ("" if recursive else "; --recursive descends into folders"))
-        )
-    return found
+    def _unreadable(self, error: OSError) -> None:
+        self.problems.append((str(error.filename), error.strerror or "cannot be read"))
 
 
 def place(

@@ -117,7 +117,7 @@ def test_what_a_run_reads_is_not_overwritten(picture: Callable[[str], Source], o
 @pytest.mark.parametrize("choice", ["model", "resize", "drop"])
 def test_alpha_has_the_size_and_type_of_the_colours(enlarger: Restorer, choice: AlphaChoice, dtype: type) -> None:
     largest = 1.0 if dtype is np.float32 else np.iinfo(dtype).max
-    color = (np.random.default_rng(0).random((6, 8, 3)) * largest).astype(dtype)
+    color: np.ndarray = (np.random.default_rng(0).random((6, 8, 3)) * largest).astype(dtype)
     before = Picture(color, color[..., 0].copy(), icc_profile=b"profile", exif=b"exif")
     after = restore_picture(before, enlarger, choice)
     assert (after.color.shape, after.color.dtype) == ((12, 16, 3), np.dtype(dtype))

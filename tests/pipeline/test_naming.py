@@ -73,6 +73,12 @@ def test_files_folders_globs_and_stdin_mix(here: Path) -> None:
     ]
 
 
+def test_files_of_folders_that_are_no_images_are_told(here: Path) -> None:
+    touch(here / "d/a.png", here / "d/b.heic", here / "d/sub/c.txt", here / "d/.hidden")
+    assert found("d").ignored == (Path("d/b.heic"),)
+    assert found("d", recursive=True).ignored == (Path("d/b.heic"), Path("d/sub/c.txt"))
+
+
 def test_folders_are_descended_into_only_when_asked(here: Path) -> None:
     touch(here / "d/a.png", here / "d/sub/b.png", here / "d/.hidden/c.png", here / "d/._a.png")
     assert names(found("d")) == ["d/a.png"]
