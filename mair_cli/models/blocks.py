@@ -127,8 +127,8 @@ class VisionMambaModule(nn.Module):
             self._orders(height, width, u.device),
         )
         if self.gating is None:
-            return selective_scan(*arguments, self.scan_backend).sum(dim=1)
-        return merged_scan(*arguments, *self.gating.gate, self.scan_backend)
+            return selective_scan(*arguments, backend=self.scan_backend).sum(dim=1)
+        return merged_scan(*arguments, *self.gating.gate, backend=self.scan_backend)
 
 
 class Mlp(nn.Module):

@@ -86,6 +86,7 @@ def selective_scan(
     A: Tensor,
     skip: Tensor,
     order: Tensor,
+    *,
     backend: str = "auto",
 ) -> Tensor:
     """Scan an image along K directions at once.
@@ -136,6 +137,7 @@ def merged_scan(
     order: Tensor,
     gate_weight: Tensor,
     gate_bias: Tensor,
+    *,
     backend: str = "auto",
 ) -> Tensor:
     """`selective_scan` followed by `shuffle_attention`, in one where the back end can: (B, L, D)."""

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 _FILE_URL = "https://drive.google.com/uc?export=download&id={}"
 _CONFIRMATIONS = 3
-_INSTALL = "pip install 'mair-cli[drive]'"
+_INSTALL = "pip install 'gdown>=6.3'"
 
 
 def fetch_from_drive(entry: ModelEntry, target: Path, progress: ProgressCallback | None) -> str:
