@@ -5,7 +5,7 @@ a resumed run goes on with the very patches it would have seen, and each of seve
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -124,7 +124,7 @@ def _images(rows: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(rows).permute(0, 3, 1, 2)
 
 
-def prefetched(make: Callable[[int], Batch], first: int, end: int, workers: int = 1) -> Iterator[Batch]:
+def prefetched(make: Callable[[int], Batch], first: int, end: int, workers: int = 1) -> Generator[Batch, None, None]:
     """Yield `make(step)` for steps `first` to `end - 1` in order, prepared ahead by background threads.
 
     Closing the generator (or leaving the loop over it) stops the threads. NumPy only in `make`: PyTorch operators would

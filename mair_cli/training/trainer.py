@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -68,7 +69,7 @@ class Trainer:
         self.network.to(device).train()
         self.average = WeightAverage(self.network, training.ema)
         trained = spread(self.network, world, device)
-        self.model: nn.Module = torch.compile(trained) if training.compile else trained
+        self.model = cast(nn.Module, torch.compile(trained)) if training.compile else trained
         self.optimizer = _make_optimizer(settings, self.network)
         self.loss = make_loss(training.loss, training.charbonnier_eps)
         noise = (data.noise[0], data.noise[-1]) if settings.task == "denoise" else None
@@ -174,7 +175,7 @@ class Trainer:
                 output = self.model(low)
         loss = self.loss(output.float(), high)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self._norm = nn.utils.clip_grad_norm_(self.network.parameters(), training.clip or math.inf)
         self.optimizer.step()
         self.average.update(self.network, self.step)
@@ -300,8 +301,8 @@ def train(
         refuse_to_overwrite(settings)
     sets = load_sets(settings, validate=world.leads)
     with joined(world, device):
-        silent = observer is None or not world.leads
-        trainer = Trainer(settings, sets, device, world, backend, Observer() if silent else observer)
+        told = observer if observer is not None and world.leads else Observer()
+        trainer = Trainer(settings, sets, device, world, backend, told)
         if state is not None:
             trainer.restore(state)
         return trainer.run(stop)

@@ -101,7 +101,8 @@ from mair_cli.ops.selective_scan import selective_scan
 x = torch.ones(1, 4, 3)
 p = torch.full((1, 4, 4, 3), 0.5)
 order = torch.arange(4, dtype=torch.int32).expand(4, 4).contiguous()
-y = selective_scan(x, p, torch.ones(4, 3, 1), torch.zeros(4, 3), -torch.ones(4, 3, 1), torch.ones(4, 3), order, "numba")
+one = torch.ones(4, 3, 1)
+y = selective_scan(x, p, one, torch.zeros(4, 3), -one, torch.ones(4, 3), order, backend="numba")
 print(f"{float(y.sum()):.4f}")
 """
 
