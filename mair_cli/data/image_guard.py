@@ -99,12 +99,19 @@ def opened(source: Path | BinaryIO, name: str | None) -> Iterator[tuple[BinaryIO
 
 
 @contextmanager
+def unwarned() -> Iterator[None]:
+    """Silence Python's warnings, one thread at a time."""
+    with _pillow_lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
 def guarded(name: str) -> Iterator[None]:
     """Silence the decoders, and turn what they raise into an ImageError naming the file."""
     reader_log = logging.getLogger("tifffile")
     level = reader_log.level
-    with _pillow_lock, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with unwarned():
         reader_log.setLevel(logging.CRITICAL + 1)
         try:
             with pillow_bound(None):

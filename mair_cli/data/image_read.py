@@ -28,6 +28,8 @@ _log = logging.getLogger(__name__)
 
 _HEAD: Final = 1 << 16
 _DEFLATE_BEST: Final = 1040  # no deflate stream unpacks to more times its own length
+_LZW_BEST: Final = 2731  # nor one of GIF's: 4096 pixels for 12 bits
+_LARGE: Final = 1 << 26  # below this, a canvas that is mostly empty does no harm
 _LOSSY: Final = frozenset({"JPEG", "MPO", "AVIF", "JPEG2000"})
 _ANIMATED: Final = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
 _TIFF_STARTS: Final = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
@@ -97,7 +99,8 @@ def read(source: Path | BinaryIO, name: str | None, limit: Limit) -> Picture | A
                 with muted():
                     return _read_tiff(file)
             if file.frames > 1:
-                return _read_frames(file, limit)
+                with pillow_bound(file.width * file.height):  # a frame may make the canvas larger, and take memory
+                    return _read_frames(file, limit)
             return _read_still(file, limit)
 
 
@@ -134,6 +137,9 @@ def _inspect(stream: BinaryIO, name: str, limit: Limit) -> _File:
         raise
     form = {"DIB": "BMP"}.get(image.format or "", image.format or "")
     file = _File(name, stream, form, *image.size, image=image, lossless=form not in _LOSSY)
+    limit.check(*image.size, 1, name)
+    if form == "GIF" and image.width * image.height > max(_LARGE, _LZW_BEST * stream.seek(0, os.SEEK_END)):
+        raise ImageError(f"{name}: cannot be read: the file is too short for {image.width}×{image.height} pixels")
     if form in _ANIMATED:
         file.frames = int(getattr(image, "n_frames", 1)) - bool(image.info.get("default_image"))
     elif getattr(image, "n_frames", 1) > 1 and form == "MPO":
@@ -274,8 +280,11 @@ def _read_frames(file: _File, limit: Limit) -> Animation:
     frames, durations, seen = [], [], 0
     exif: bytes | None = None
     for index in range(skipped, file.frames + skipped):
-        image.seek(index)
-        image.load()
+        try:
+            image.seek(index)
+            image.load()
+        except Image.DecompressionBombError:
+            raise ImageError(f"{file.name}: its frames differ in size, which is not supported") from None
         seen += image.width * image.height
         limit.check(seen, 1, 1, file.name)
         durations.append(round(float(image.info.get("duration") or 0)))

@@ -19,6 +19,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from mair_cli.data.exif import PREFIX, upright, with_size
 from mair_cli.data.image_formats import WRITERS, Writer
+from mair_cli.data.image_guard import unwarned
 from mair_cli.data.picture import Animation, Picture, Samples, convert_depth, greatest
 from mair_cli.data.png16 import write_png16
 from mair_cli.data.tiff_write import TiffContent, write_tiff
@@ -39,6 +40,10 @@ _FAILURES: Final = (
     struct.error,
 )
 _LARGEST_JPEG_EXIF: Final = 65533 - 8
+_LONGEST: Final = {"PNG": 65_535, "GIF": 655_350, "WEBP": 2**24 - 1, "AVIF": 2**24 - 1}
+"""The longest a frame can be shown, in milliseconds."""
+
+_MOST_PLAYS: Final = 65_535
 _GIF_COLORS: Final = 255  # one of 256 is left for transparency
 
 
@@ -222,14 +227,15 @@ def _webp_lossless(picture: Picture, quality: int | None) -> bool:
 
 
 def _save_avif(image: Image.Image, stream: BinaryIO, form: str, picture: Picture, quality: int | None) -> None:
-    image.save(
-        stream,
-        form,
-        quality=quality or 90,
-        subsampling="4:4:4",
-        icc_profile=picture.icc_profile,
-        exif=picture.exif or b"",
-    )
+    with unwarned():  # Pillow parses the EXIF data, which may not be quite sound
+        image.save(
+            stream,
+            form,
+            quality=quality or 90,
+            subsampling="4:4:4",
+            icc_profile=picture.icc_profile,
+            exif=picture.exif or b"",
+        )
 
 
 def _save_jpeg2000(image: Image.Image, stream: BinaryIO, form: str, picture: Picture, quality: int | None) -> None:
@@ -250,11 +256,12 @@ _OPTIONS: Final[dict[str, _Save]] = {
 
 
 def _write_animation(animation: Animation, stream: BinaryIO, form: str, quality: int | None) -> None:
-    frames, first, plays = animation.frames, animation.frames[0], animation.loop
+    frames, first, plays = animation.frames, animation.frames[0], min(animation.loop, _MOST_PLAYS)
     if len({(frame.width, frame.height) for frame in frames}) > 1:
         raise ImageError(f"{form} holds frames of one size only; write TIFF")
     images = _to_gif(frames) if form == "GIF" else [_to_pillow(frame) for frame in frames]
-    head, rest, times = images[0], images[1:], animation.durations
+    head, rest = images[0], images[1:]
+    times = [min(duration, _LONGEST[form]) for duration in animation.durations]
     if form == "GIF":
         options = {} if plays == 1 else {"loop": max(plays - 1, 0)}
         disposal = 2 if any(frame.alpha is not None for frame in frames) else 1
@@ -276,18 +283,19 @@ def _write_animation(animation: Animation, stream: BinaryIO, form: str, quality:
         wanted = quality or (95 if form == "WEBP" else 90)
         colored = [image.convert("RGBA" if first.alpha is not None else "RGB") for image in images]
         head, rest = colored[0], colored[1:]
-        head.save(
-            stream,
-            form,
-            save_all=True,
-            append_images=rest,
-            duration=times,
-            loop=plays,
-            quality=wanted,
-            **({"lossless": _webp_lossless(first, quality)} if form == "WEBP" else {"subsampling": "4:4:4"}),
-            icc_profile=first.icc_profile,
-            exif=first.exif or b"",
-        )
+        with unwarned():
+            head.save(
+                stream,
+                form,
+                save_all=True,
+                append_images=rest,
+                duration=times,
+                loop=plays,
+                quality=wanted,
+                **({"lossless": _webp_lossless(first, quality)} if form == "WEBP" else {"subsampling": "4:4:4"}),
+                icc_profile=first.icc_profile,
+                exif=first.exif or b"",
+            )
 
 
 def _to_gif(frames: list[Picture]) -> list[Image.Image]:

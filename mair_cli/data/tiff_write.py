@@ -18,6 +18,7 @@ import numpy as np
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from mair_cli.data.exif import with_size
+from mair_cli.data.image_guard import unwarned
 from mair_cli.data.picture import Samples
 from mair_cli.data.tiff_tags import PROFILE, put_exif
 
@@ -53,7 +54,8 @@ def write_tiff(stream: BinaryIO, pages: Sequence[TiffContent]) -> None:
         strips = list(_strips(page.samples))
         start = stream.seek(0, os.SEEK_END)
         start += stream.write(b"\0" * (start % 2))
-        block = _directory(page, [len(strip) for strip in strips], big).tobytes(start)
+        with unwarned():  # about EXIF data that are not quite sound
+            block = _directory(page, [len(strip) for strip in strips], big).tobytes(start)
         stream.write(block)
         for strip in strips:
             stream.write(strip)
