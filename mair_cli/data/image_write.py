@@ -18,7 +18,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from mair_cli.data.exif import PREFIX, upright, with_size
-from mair_cli.data.image_formats import WRITERS, Writer
+from mair_cli.data.image_formats import DEFLATE_LEVEL, WRITERS, Writer
 from mair_cli.data.image_guard import unwarned
 from mair_cli.data.picture import Animation, Picture, Samples, convert_depth, greatest
 from mair_cli.data.png16 import write_png16
@@ -187,7 +187,14 @@ def _save_plain(image: Image.Image, stream: BinaryIO, form: str, picture: Pictur
 def _save_png(image: Image.Image, stream: BinaryIO, form: str, picture: Picture, quality: int | None) -> None:
     del quality
     notes = _png_notes(picture)
-    image.save(stream, form, pnginfo=notes, icc_profile=picture.icc_profile, exif=picture.exif or b"")
+    image.save(
+        stream,
+        form,
+        pnginfo=notes,
+        compress_level=DEFLATE_LEVEL,
+        icc_profile=picture.icc_profile,
+        exif=picture.exif or b"",
+    )
 
 
 def _png_notes(picture: Picture) -> PngInfo:

@@ -14,6 +14,7 @@ from typing import BinaryIO, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from mair_cli.data.image_formats import DEFLATE_LEVEL
 from mair_cli.data.image_headers import PNG_SIGNATURE, PngHeader
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
@@ -144,7 +145,7 @@ def write_png16(stream: BinaryIO, samples: Deep, ancillary: list[tuple[bytes, by
     _put_chunk(stream, b"IHDR", struct.pack(">IIBBBBB", width, height, 16, _COLOR_TYPES[channels], 0, 0, 0))
     for name, content in ancillary:
         _put_chunk(stream, name, content)
-    packer = zlib.compressobj(6, strategy=zlib.Z_FILTERED)
+    packer = zlib.compressobj(DEFLATE_LEVEL, strategy=zlib.Z_FILTERED)
     step = max(1, _BLOCK // (width * channels * 2))
     above = np.zeros((1, width * channels * 2), np.uint8)
     for row in range(0, height, step):

@@ -18,6 +18,7 @@ import numpy as np
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from mair_cli.data.exif import with_size
+from mair_cli.data.image_formats import DEFLATE_LEVEL
 from mair_cli.data.image_guard import unwarned
 from mair_cli.data.picture import Samples
 from mair_cli.data.tiff_tags import PROFILE, put_exif
@@ -79,7 +80,7 @@ def _strips(samples: Samples) -> Iterator[bytes]:
             left = np.zeros_like(block)
             left[:, 1:] = block[:, :-1]
             block = block - left  # wraps around, as it is meant to
-        yield zlib.compress(block.astype(block.dtype.newbyteorder("<")).tobytes(), 6)
+        yield zlib.compress(block.astype(block.dtype.newbyteorder("<")).tobytes(), DEFLATE_LEVEL)
 
 
 def _directory(page: TiffContent, sizes: list[int], big: bool) -> ImageFileDirectory_v2:
