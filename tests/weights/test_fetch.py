@@ -464,9 +464,9 @@ def test_a_folder_that_cannot_be_listed_is_told(fault: str, drive: FaultServer, 
     assert in_cache(tmp_path) == []
 
 
-def test_without_gdown_the_way_by_hand_and_the_extra_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_gdown_the_way_by_hand_and_the_package_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gdown", None)
-    with pytest.raises(DownloadError, match=r"pip install 'mair-cli\[drive\]'.*\nBy hand"):
+    with pytest.raises(DownloadError, match=r"pip install 'gdown>=6.3'.*\nBy hand"):
         fetch(dataclasses.replace(ENTRY, name="mair-t-x3", file="MaIR_T_lightSR_x3.pth"))
 
 
