@@ -206,12 +206,12 @@ def _png_notes(picture: Picture) -> PngInfo:
 
 
 def _save_jpeg(image: Image.Image, stream: BinaryIO, form: str, picture: Picture, quality: int | None) -> None:
+    # not `optimize`: Pillow then encodes into a buffer whose size it guesses, too small for noisy pictures
     image.save(
         stream,
         form,
         quality=quality or 95,
         subsampling=0,
-        optimize=True,
         icc_profile=picture.icc_profile,
         exif=PREFIX + picture.exif if picture.exif else b"",
     )

@@ -132,6 +132,17 @@ def test_jpeg_keeps_gray_and_the_full_resolution_of_colour() -> None:
     assert abs(_again(Picture(stripes), "JPEG").color.astype(int) - stripes).mean() < 6
 
 
+@pytest.mark.parametrize("form", WRITERS)
+def test_pictures_that_hardly_compress_are_written(form: str) -> None:
+    """Encoders that guess how large a file becomes fail on noise."""
+    noise = _picture(height=500, width=600)
+    exif = Image.Exif()
+    exif[0x010E] = "x" * 60_000
+    noise.exif = exif.tobytes()[6:]
+    found = _again(noise, form, 100)
+    assert (found.width, found.height) == (600, 500)
+
+
 def test_webp_is_lossless_for_lossless_pictures_and_at_quality_100() -> None:
     picture = _picture(alpha=True)
     for found in (_again(picture, "WEBP"), _again(_smooth(), "WEBP", 100)):
