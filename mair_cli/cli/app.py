@@ -61,6 +61,7 @@ COMMANDS = (
     Command("deblur", "mair_cli.cli.deblur:deblur", "Undo motion blur.", RESTORE),
     Command("dehaze", "mair_cli.cli.dehaze:dehaze", "Take haze out of photographs.", RESTORE),
     Command("train", "mair_cli.cli.train:train", "Train a network from a recipe.", TRAIN),
+    Command("ablate", "mair_cli.cli.ablate:ablate", "Train variants of a recipe and compare them.", TRAIN),
     Command(
         "benchmark",
         "mair_cli.cli.benchmark:benchmark",

@@ -49,7 +49,7 @@ def train(
 
     console.configure(quiet=quiet)
     logging.getLogger("mair_cli.training").setLevel(logging.ERROR if quiet else logging.INFO)
-    settings = read_settings(config, _overrides(images, output, changes))
+    settings = read_settings(config, recipe_overrides(images, output, changes))
     if check_against:
         return _check_against(settings, check_against)
     if dry_run:
@@ -58,7 +58,7 @@ def train(
     return _run(settings, device, backend, resume, stop_after_seconds)
 
 
-def _overrides(images: list[str] | None, output: Path | None, changes: list[str] | None) -> list[str]:
+def recipe_overrides(images: list[str] | None, output: Path | None, changes: list[str] | None) -> list[str]:
     """Options as `section.key=value`; what the user wrote with --set comes last and wins."""
     result = []
     if images:

@@ -183,14 +183,19 @@ def settings_from_mapping(mapping: Mapping[str, object], source: str = "settings
     return settings
 
 
+def parse_value(text: str) -> object:
+    """A value as TOML writes it; a bare word is a string, for nobody wants to quote quotes in a shell."""
+    try:
+        value: object = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text.strip()
+    return value
+
+
 def _apply_override(mapping: dict[str, object], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
         raise UsageError(f"--set {override!r}: write it as section.key=value, such as training.steps=1000")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()  # a bare word is a string: nobody wants to quote quotes in a shell
     *sections, last = key.strip().split(".")
     target = mapping
     for section in sections:
@@ -198,7 +203,7 @@ def _apply_override(mapping: dict[str, object], override: str) -> None:
         if not isinstance(child, dict):
             raise UsageError(f"--set {override!r}: {section!r} is not a section")
         target = child
-    target[last] = value
+    target[last] = parse_value(text)
 
 
 def _section(mapping: Mapping[str, object], key: str, source: str) -> Mapping[str, object]:

@@ -107,7 +107,7 @@ class _Catalogue:
 
 @dataclass(frozen=True)
 class _Placement:
-    """How one image may lie on another: `ours = zoom * theirs + offset`, x and y in pixels; sizes are (height, width)."""
+    """How one image may lie on another: `ours = zoom * theirs + offset`, x and y in pixels; sizes: (height, width)."""
 
     zoom: float
     offset: np.ndarray
@@ -188,7 +188,7 @@ def _at(table: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Correlation of the slopes of two grids: those of a clear sky or a soft shadow resemble any other's in level only."""
+    """Correlation of the slopes of two grids; their levels alone would make any two soft shadows alike."""
     a, b = (np.concatenate([np.diff(grid, axis=axis).ravel() for axis in (0, 1)]) for grid in (a, b))
     norms = float(np.linalg.norm(a) * np.linalg.norm(b))
     return float(a @ b) / norms if norms > 0 else 0.0

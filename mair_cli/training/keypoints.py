@@ -65,7 +65,7 @@ def find_keypoints(image: np.ndarray, count: int = 200) -> Keypoints:
 
 
 def turned_descriptions(description: np.ndarray, turn: int) -> np.ndarray:
-    """Descriptions (P, SIDE²) of the flipped or turned image; `turn` in 0…7 as in `mair_cli.training.patches.turned`."""
+    """Descriptions (P, SIDE²) of the flipped or turned image; `turn`, 0…7, as in `mair_cli.training.patches`."""
     grid = description.reshape(-1, SIDE, SIDE)
     if turn >= 4:
         grid = grid.transpose(0, 2, 1)
