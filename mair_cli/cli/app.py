@@ -143,7 +143,7 @@ def _outcome(call: Callable[[], int]) -> int:
         console.note("interrupted")
         return interrupts.exit_code()
     except BrokenPipeError:
-        interrupts.drop_stdout()  # whoever read our output has had enough, which is no news
+        interrupts.drop(sys.stdout)  # whoever read our output has had enough, which is no news
         return 1
     except (MairError, OSError) as error:  # an OSError comes from standard output alone: its disk is full
         console.error(str(error))
@@ -176,10 +176,11 @@ def _prepare_streams() -> None:
 
 
 def _flush(code: int) -> int:
-    """Write out what stdout still holds, while a closed pipe can still be dealt with."""
-    try:
-        sys.stdout.flush()
-    except OSError:  # a closed pipe, a full disk: told already where data was lost
-        interrupts.drop_stdout()
-        return code or 1
+    """Write out what standard streams still hold, while a closed pipe can still be dealt with."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # a closed pipe, a full disk: told already where data was lost
+            interrupts.drop(stream)
+            code = code or 1
     return code

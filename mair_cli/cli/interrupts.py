@@ -7,6 +7,7 @@ import signal
 import sys
 from contextlib import suppress
 from types import FrameType
+from typing import TextIO
 
 _ENDING = ("SIGTERM", "SIGHUP")  # SIGHUP is unknown on Windows
 
@@ -72,7 +73,7 @@ def exit_code() -> int:
     return 128 + (signal.SIGINT if _Received.number is None else _Received.number)
 
 
-def drop_stdout() -> None:
-    """Send what is still buffered for a closed pipe nowhere, lest the interpreter complain when it ends."""
-    with suppress(OSError, ValueError):  # stdout may be no real file, as in tests
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def drop(stream: TextIO) -> None:
+    """Send what a standard stream still holds for a closed pipe nowhere, lest the interpreter complain when it ends."""
+    with suppress(OSError, ValueError):  # it may be no real file, as in tests
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
