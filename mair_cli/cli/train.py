@@ -128,7 +128,7 @@ def _check_against(settings: Settings, folders: list[Path]) -> int:
     from mair_cli.training.images import find_images
 
     training = find_images(settings.data.images, settings.data.exclude)
-    forbidden = find_images([str(folder) for folder in folders])
+    forbidden = find_images([str(folder) for folder in folders], settings.data.exclude)
     with console.progress("comparing", len(training) + len(forbidden), "image") as bar:
         matches = find_contamination(training, forbidden, on_image=bar.advance)
     rows = [[str(match.training), str(match.forbidden), f"{match.similarity:.3f}"] for match in matches]

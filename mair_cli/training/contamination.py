@@ -22,9 +22,11 @@ TURNS = 8
 ALIKE = 0.9
 # Spots that must agree on size and place before the images themselves are compared.
 AGREEING = 4
-# Correlation of the laid-over images from which on they show the same: crops that were shrunk and recompressed stay
-# above 0.8, strangers that happen to have an edge at the same place come to 0.7.
-SAME = 0.75
+# Correlation of the laid-over images from which on they show the same: crops that were shrunk or enlarged, turned and
+# recompressed come to 0.78 and more (mostly 0.98), the nearest strangers among 176 photographs to 0.42.
+SAME = 0.65
+# Rounds in which a placement is fitted anew to the spots that it brings together.
+_REFITS = 3
 # Size of the comparison where the two overlap, pixels a side, and the least overlap in pixels of both images.
 _GRID = 32
 _LEAST_OVERLAP = 32
@@ -129,11 +131,22 @@ def _placements(ours: Keypoints, theirs: Keypoints, turn: int, pairs: np.ndarray
         agree = (np.abs(log_zoom - log_zoom[i]) < 0.5) & (np.linalg.norm(a - a[i] - zoom * (b - b[i]), axis=1) < reach)
         if min(len(np.unique(pairs[agree, side])) for side in (0, 1)) < AGREEING:
             continue
-        centred = b[agree] - b[agree].mean(0)
-        fitted = float((centred * a[agree]).sum() / max((centred**2).sum(), 1e-9))
-        if fitted > 0:
-            found.append(_Placement(fitted, a[agree].mean(0) - fitted * b[agree].mean(0), size, theirs.size))
+        fitted, offset = _fit(a[agree], b[agree])
+        for _ in range(_REFITS):
+            agree = np.linalg.norm(a - fitted * b - offset, axis=1) < theirs.scale[pairs[:, 1]] * fitted
+            if fitted <= 0 or agree.sum() < AGREEING:
+                break
+            fitted, offset = _fit(a[agree], b[agree])
+        else:
+            found.append(_Placement(fitted, offset, size, theirs.size))
     return found
+
+
+def _fit(a: np.ndarray, b: np.ndarray) -> tuple[float, np.ndarray]:
+    """Zoom and offset that bring points `b` (P, 2) closest to `a`: `a ≈ zoom * b + offset`, least squares."""
+    centred = b - b.mean(0)
+    zoom = float((centred * a).sum() / max(float((centred**2).sum()), 1e-9))
+    return zoom, a.mean(0) - zoom * b.mean(0)
 
 
 def _hypotheses(log_zoom: np.ndarray, a: np.ndarray, b: np.ndarray, most: int = 24) -> list[int]:
@@ -190,5 +203,6 @@ def _at(table: np.ndarray, rows: np.ndarray) -> np.ndarray:
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:
     """Correlation of the slopes of two grids; their levels alone would make any two soft shadows alike."""
     a, b = (np.concatenate([np.diff(grid, axis=axis).ravel() for axis in (0, 1)]) for grid in (a, b))
+    a, b = (np.sign(slope) * np.sqrt(np.abs(slope)) for slope in (a, b))  # lest one strong edge decide
     norms = float(np.linalg.norm(a) * np.linalg.norm(b))
     return float(a @ b) / norms if norms > 0 else 0.0

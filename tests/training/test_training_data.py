@@ -1,0 +1,221 @@
+"""Images and patches: what is read, cut, turned and made noisy, and that it follows from seed and step alone."""
+
+from __future__ import annotations
+
+import threading
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+from tiny_runs import image_folder, settings, texture
+
+from mair_cli.data.resize import matlab_bicubic
+from mair_cli.errors import ImageError, TrainingError, UsageError
+from mair_cli.training.images import ImagePair, decode_rgb, find_images, load_pairs, make_pair
+from mair_cli.training.patches import Batch, PatchSource, detail, prefetched, turned
+from mair_cli.training.sets import load_sets, split_paths
+
+
+def blocky(scale: int) -> ImagePair:
+    """A pair whose target repeats every input pixel, so that any misalignment shows."""
+    low = texture(3)
+    return ImagePair("blocky", low, low.repeat(scale, 0).repeat(scale, 1))
+
+
+def bytes_of(batch: Batch) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    return batch.low.numpy(), batch.high.numpy()
+
+
+def test_images_are_found_in_depth_sorted_and_without_the_excluded(tmp_path: Path) -> None:
+    image_folder(tmp_path / "b" / "deep", 1)
+    image_folder(tmp_path / "a", 2)
+    (tmp_path / "a" / "notes.txt").write_text("no image")
+    found = find_images([str(tmp_path)], ["1.*"])
+    assert [path.relative_to(tmp_path).as_posix() for path in found] == ["a/0.png", "b/deep/0.png"]
+    assert find_images([str(tmp_path / "a" / "0.png")]) == [tmp_path / "a" / "0.png"]
+
+
+def test_empty_and_missing_folders_are_errors_that_name_them(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="no images in .*empty"):
+        find_images([str(tmp_path / "empty")])
+    with pytest.raises(UsageError, match="nowhere"):
+        find_images([str(tmp_path / "nowhere")])
+    with pytest.raises(UsageError, match="leaving out"):
+        find_images([str(image_folder(tmp_path / "full"))], ["*.png"])
+
+
+def test_gray_alpha_and_deep_images_become_8_bit_rgb(tmp_path: Path) -> None:
+    gray = texture(0)[:, :, 0]
+    Image.fromarray(gray).save(tmp_path / "gray.png")
+    Image.fromarray(gray.astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    Image.fromarray(np.dstack([texture(1), gray])).save(tmp_path / "alpha.png")
+    for name, expected in (("gray", gray), ("deep", gray)):
+        np.testing.assert_array_equal(decode_rgb(tmp_path / f"{name}.png"), np.dstack([expected] * 3))
+    np.testing.assert_array_equal(decode_rgb(tmp_path / "alpha.png"), texture(1))
+
+
+def test_animations_and_damaged_files_are_refused_by_name(tmp_path: Path) -> None:
+    frames = [Image.fromarray(texture(seed)) for seed in (0, 1)]
+    frames[0].save(tmp_path / "film.gif", save_all=True, append_images=frames[1:])
+    with pytest.raises(TrainingError, match=r"film\.gif is an animation"):
+        decode_rgb(tmp_path / "film.gif")
+    (tmp_path / "torn.png").write_bytes((image_folder(tmp_path / "x", 1) / "0.png").read_bytes()[:200])
+    with pytest.raises(ImageError, match=r"torn\.png"):
+        decode_rgb(tmp_path / "torn.png")
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
+def test_inputs_are_matlabs_bicubic_of_whole_multiples(scale: int) -> None:
+    image = texture(5, 50, 59)
+    pair = make_pair("x", image, scale)
+    assert pair.high.shape == (50 // scale * scale, 59 // scale * scale, 3)
+    expected = pair.high if scale == 1 else matlab_bicubic(pair.high, Fraction(1, scale))
+    np.testing.assert_array_equal(pair.low, expected)
+
+
+def test_cached_images_are_mapped_equal_and_used_again(tmp_path: Path) -> None:
+    paths = find_images([str(image_folder(tmp_path / "images"))])
+    plain = load_pairs(paths, 2, (1.0, 0.5))
+    cache = tmp_path / "cache"
+    for _ in range(2):
+        cached = load_pairs(paths, 2, (1.0, 0.5), str(cache))
+        for a, b in zip(plain, cached, strict=True):
+            assert isinstance(b.high, np.memmap)
+            np.testing.assert_array_equal(a.low, b.low)
+            np.testing.assert_array_equal(a.high, b.high)
+    assert len(list(cache.iterdir())) == 2 * len(plain)
+    assert plain[1].high.shape[0] == plain[0].high.shape[0] // 2
+
+
+def test_a_changed_image_is_decoded_anew(tmp_path: Path) -> None:
+    path = image_folder(tmp_path / "images", 1) / "0.png"
+    before = load_pairs([path], 2, cache=str(tmp_path / "cache"))[0].high.copy()
+    Image.fromarray(255 - texture(0)).save(path)
+    after = load_pairs([path], 2, cache=str(tmp_path / "cache"))[0].high
+    np.testing.assert_array_equal(after, 255 - before)
+
+
+def test_a_cache_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(TrainingError, match="image cache"):
+        load_pairs(find_images([str(image_folder(tmp_path / "images"))]), 2, cache=str(tmp_path / "file" / "cache"))
+
+
+def test_held_out_images_are_not_trained_on(tmp_path: Path) -> None:
+    recipe = settings(tmp_path, validation={"holdout": 2, "crop": 16})
+    training, measured = split_paths(recipe)
+    assert (len(training), len(measured)) == (2, 2)
+    assert not set(training) & set(measured)
+    assert all(pair.high.shape == (16, 16, 3) for pair in load_sets(recipe).validation)
+    with pytest.raises(UsageError, match="holdout"):
+        split_paths(settings(tmp_path, validation={"holdout": 4}))
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3])
+def test_input_and_target_patches_lie_on_one_another_under_all_turns(scale: int) -> None:
+    batch = PatchSource([blocky(scale)], scale, seed=0).batch(0, 9, 32)
+    low, high = bytes_of(batch)
+    assert low.shape == (32, 3, 9, 9)
+    np.testing.assert_array_equal(low.repeat(scale, 2).repeat(scale, 3), high)
+    assert low.min() >= 0
+    assert low.max() <= 1
+
+
+def test_a_batch_follows_from_seed_and_step_alone() -> None:
+    def batch(seed: int, step: int) -> npt.NDArray[np.float32]:
+        return bytes_of(PatchSource([blocky(2)], 2, seed, noise=(0, 50)).batch(step, 8, 4))[0]
+
+    np.testing.assert_array_equal(batch(1, 5), batch(1, 5))
+    assert not np.array_equal(batch(1, 5), batch(1, 6))
+    assert not np.array_equal(batch(1, 5), batch(2, 5))
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_the_slices_of_several_processes_make_up_the_batch_of_one(world: int) -> None:
+    source = PatchSource([blocky(2), make_pair("other", texture(8), 2)], 2, 7, noise=(10, 50))
+    whole = source.batch(3, 8, 8)
+    parts = [source.batch(3, 8, 8, rank, world) for rank in range(world)]
+    np.testing.assert_array_equal(whole.low, np.concatenate([part.low for part in parts]))
+    np.testing.assert_array_equal(whole.high, np.concatenate([part.high for part in parts]))
+    assert whole.noise_level is not None
+    levels = [part.noise_level for part in parts if part.noise_level is not None]
+    np.testing.assert_array_equal(whole.noise_level, np.concatenate(levels))
+
+
+def test_all_eight_turns_are_different_and_all_are_drawn() -> None:
+    image = texture(2, 8, 8)
+    views = {turned(image, turn).tobytes() for turn in range(8)}
+    assert len(views) == 8
+    low, _ = bytes_of(PatchSource([ImagePair("x", image, image)], 1, 0).batch(0, 8, 200))
+    seen = {(np.rint(patch.transpose(1, 2, 0) * 255)).astype(np.uint8).tobytes() for patch in low}
+    assert seen == views
+
+
+def test_every_pixel_is_as_likely_whatever_image_it_lies_in() -> None:
+    flat = [ImagePair(str(v), np.full((side, side, 3), v, np.uint8), np.full((side, side, 3), v, np.uint8))
+            for v, side in ((0, 40), (255, 20))]  # fmt: skip
+    low, _ = bytes_of(PatchSource(flat, 1, 0).batch(0, 4, 2000))
+    assert low[:, 0, 0, 0].mean() == pytest.approx(0.2, abs=0.03)
+
+
+def test_noise_has_the_drawn_level_and_the_target_stays_clean() -> None:
+    gray = np.full((64, 64, 3), 128, np.uint8)
+    batch = PatchSource([ImagePair("gray", gray, gray)], 1, 0, noise=(10, 60)).batch(0, 48, 16)
+    assert batch.noise_level is not None
+    levels = batch.noise_level.numpy() * 255
+    np.testing.assert_array_equal(bytes_of(batch)[1], np.float32(128) / np.float32(255))
+    measured = (bytes_of(batch)[0] - bytes_of(batch)[1]).std(axis=(1, 2, 3)) * 255
+    np.testing.assert_allclose(measured, levels, rtol=0.05)
+    assert levels.min() >= 10
+    assert levels.max() <= 60
+    assert np.ptp(levels) > 20
+
+
+def test_candidates_prefer_detail() -> None:
+    image = texture(4, 96, 96)
+    image[:, :48] = 128
+    pair = ImagePair("half", image, image)
+
+    def richness(candidates: int) -> float:
+        high = bytes_of(PatchSource([pair], 1, 0, candidates=candidates).batch(0, 8, 64))[1]
+        return float(np.mean([detail((patch.transpose(1, 2, 0) * 255).astype(np.uint8)) for patch in high]))
+
+    assert richness(4) > 1.3 * richness(1)
+
+
+def test_an_image_smaller_than_a_patch_is_named() -> None:
+    source = PatchSource([blocky(1), make_pair("small.png", texture(0, 20, 30), 2)], 2, 0)
+    source.check(10)
+    with pytest.raises(TrainingError, match=r"small\.png is smaller than a patch"):
+        source.check(11)
+
+
+def test_prefetched_batches_come_in_order_and_from_other_threads() -> None:
+    source, threads = PatchSource([blocky(2)], 2, 0), set()
+
+    def make(step: int) -> Batch:
+        threads.add(threading.current_thread())
+        return source.batch(step, 8, 2)
+
+    for step, batch in enumerate(prefetched(make, 5, 25, workers=3), 5):
+        np.testing.assert_array_equal(batch.low, source.batch(step, 8, 2).low)
+    assert step == 24
+    assert threading.current_thread() not in threads
+
+
+def test_an_error_while_preparing_reaches_the_loop_and_leaving_stops_the_threads() -> None:
+    def make(step: int) -> Batch:
+        if step == 6:
+            raise TrainingError("no disk")
+        return PatchSource([blocky(2)], 2, 0).batch(step, 8, 2)
+
+    with pytest.raises(TrainingError, match="no disk"):
+        list(prefetched(make, 0, 10))
+    batches = prefetched(make, 0, 6)
+    next(batches)
+    batches.close()  # type: ignore[attr-defined]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("patches") and thread.is_alive()]
