@@ -69,7 +69,7 @@ def turned_descriptions(description: np.ndarray, turn: int) -> np.ndarray:
     grid = description.reshape(-1, SIDE, SIDE)
     if turn >= 4:
         grid = grid.transpose(0, 2, 1)
-    return np.ascontiguousarray(np.rot90(grid, turn % 4, axes=(1, 2))).reshape(len(description), -1)
+    return np.ascontiguousarray(np.rot90(grid, turn % 4, axes=(1, 2))).reshape(len(description), SIDE * SIDE)
 
 
 def turned_positions(position: np.ndarray, size: tuple[int, int], turn: int) -> np.ndarray:

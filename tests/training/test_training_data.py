@@ -40,7 +40,7 @@ def test_images_are_found_in_depth_sorted_and_without_the_excluded(tmp_path: Pat
 
 def test_empty_and_missing_folders_are_errors_that_name_them(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match="no images in .*empty"):
+    with pytest.raises(UsageError, match=r"no images in .*empty"):
         find_images([str(tmp_path / "empty")])
     with pytest.raises(UsageError, match="nowhere"):
         find_images([str(tmp_path / "nowhere")])
@@ -217,5 +217,5 @@ def test_an_error_while_preparing_reaches_the_loop_and_leaving_stops_the_threads
         list(prefetched(make, 0, 10))
     batches = prefetched(make, 0, 6)
     next(batches)
-    batches.close()  # type: ignore[attr-defined]
+    batches.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("patches") and thread.is_alive()]

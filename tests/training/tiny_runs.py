@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ def texture(seed: int, height: int = 48, width: int = 56) -> npt.NDArray[np.uint
         shape = distance < radius if rng.random() < 0.6 else np.exp(-((distance / radius) ** 2))
         image += rng.uniform(-0.5, 0.5, 3) * np.asarray(shape, float)[:, :, None]
     image = (image - image.min()) / (image.max() - image.min())
-    return (image * 255).round().astype(np.uint8)
+    pixels: npt.NDArray[np.uint8] = (image * 255).round().astype(np.uint8)
+    return pixels
 
 
 def image_folder(folder: Path, count: int = 4) -> Path:
@@ -41,7 +43,7 @@ def image_folder(folder: Path, count: int = 4) -> Path:
     return folder
 
 
-def mapping(folder: Path, **sections: dict[str, object]) -> dict[str, Any]:
+def mapping(folder: Path, **sections: Mapping[str, object]) -> dict[str, Any]:
     """A super-resolution ×2 recipe over `folder/images`, writing to `folder/run`; `sections` add to its sections."""
     recipe: dict[str, Any] = {
         "name": "tiny",
@@ -63,11 +65,11 @@ def mapping(folder: Path, **sections: dict[str, object]) -> dict[str, Any]:
     if not (folder / "images").exists():
         image_folder(folder / "images")
     for name, values in sections.items():
-        recipe[name] |= values
+        recipe[name] |= dict(values)
     return recipe
 
 
-def settings(folder: Path, **sections: dict[str, object]) -> Settings:
+def settings(folder: Path, **sections: Mapping[str, object]) -> Settings:
     """`mapping` as settings."""
     return settings_from_mapping(mapping(folder, **sections))
 

@@ -1,0 +1,225 @@
+"""How runs end and go on: signals, the clock, full disks, foreign states; and what else settings switch on."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_runs import mapping, run, same_tensors, saved, settings
+
+from mair_cli.errors import CheckpointError, TrainingError
+from mair_cli.models import build_network
+from mair_cli.training.average import WeightAverage
+from mair_cli.training.config import Settings, settings_from_mapping
+from mair_cli.training.curve import draw_curve
+from mair_cli.training.files import STATE_FILE, STEPS_FILE, VALIDATION_FILE
+from mair_cli.training.logbook import read_rows
+from mair_cli.training.reports import Observer
+from mair_cli.training.starting import load_partially
+from mair_cli.training.state import load_state, save_state
+
+needs_posix = pytest.mark.skipif(os.name == "nt", reason="signals and limits of POSIX")
+
+
+class Killer(Observer):
+    """Sends this process a signal after some step."""
+
+    def __init__(self, step: int, number: signal.Signals) -> None:
+        self.step, self.number = step, number
+
+    def stepped(self, step: int) -> None:
+        if step == self.step:
+            os.kill(os.getpid(), self.number)
+
+
+def log(recipe: Settings, *columns: str, file: str = STEPS_FILE) -> list[list[str]]:
+    """Columns of a log; those with times differ from run to run."""
+    return [[row[column] for column in columns] for row in read_rows(recipe.folder / file)]
+
+
+@needs_posix
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_after_the_step_and_the_resumed_run_equals_an_uninterrupted_one(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    stages = {"stages": [[0.0, 8, 4], [0.4, 12, 2]]}
+    whole, broken = (settings(tmp_path / name, training=stages) for name in ("whole", "broken"))
+    run(whole)
+    before = signal.getsignal(number)
+    outcome = run(broken, observer=Killer(5, number))
+    assert (outcome.step, outcome.finished, outcome.signal) == (5, False, number)
+    assert signal.getsignal(number) == before
+    assert run(broken, resume=True).finished
+    assert log(broken, "step", "loss", "gradient_norm") == log(whole, "step", "loss", "gradient_norm")
+    assert log(broken, "step", "psnr", "ssim", file=VALIDATION_FILE) == log(
+        whole, "step", "psnr", "ssim", file=VALIDATION_FILE
+    )
+    for part in ("network", "average", "optimizer"):
+        assert same_tensors(getattr(saved(broken), part), getattr(saved(whole), part))
+    assert saved(broken).best == saved(whole).best
+
+
+def test_rows_written_after_the_last_saved_state_are_not_doubled(tmp_path: Path) -> None:
+    recipe = settings(tmp_path, training={"log_every": 1})
+    run(recipe, stop_after_seconds=0)
+    state = (recipe.folder / STATE_FILE).read_bytes()
+    run(recipe, resume=True)
+    (recipe.folder / STATE_FILE).write_bytes(state)  # as if the power had failed before the next save
+    run(recipe, resume=True)
+    assert log(recipe, "step") == [[str(step)] for step in range(1, 11)]
+    assert log(recipe, "step", file=VALIDATION_FILE) == [["5"], ["10"]]
+
+
+def test_the_clock_stops_a_run_and_resuming_a_finished_one_is_harmless(tmp_path: Path) -> None:
+    recipe = settings(tmp_path)
+    outcome = run(recipe, stop_after_seconds=0)
+    assert (outcome.step, outcome.finished, outcome.signal) == (1, False, None)
+    assert run(recipe, resume=True).finished
+    before = saved(recipe)
+    assert run(recipe, resume=True).finished
+    assert same_tensors(before.average, saved(recipe).average)
+
+
+@contextmanager
+def small_disk(limit: int) -> Iterator[None]:
+    """No file may grow beyond `limit` bytes: the system then refuses writing as it does on a full disk."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@needs_posix
+def test_a_full_disk_ends_the_run_and_the_saved_state_still_resumes(tmp_path: Path) -> None:
+    recipe = settings(tmp_path, validation={"holdout": 0})
+    run(recipe, stop_after_seconds=0)
+    kept = (recipe.folder / STATE_FILE).read_bytes()
+    with small_disk(len(kept) // 2), pytest.raises(TrainingError, match=r"state\.pt.*--resume.*intact"):
+        run(recipe, resume=True)
+    assert (recipe.folder / STATE_FILE).read_bytes() == kept
+    assert not list(recipe.folder.glob(".*tmp"))
+    assert run(recipe, resume=True).finished
+
+
+def test_a_diverging_run_leaves_the_last_good_state(tmp_path: Path) -> None:
+    recipe = settings(tmp_path)
+    run(recipe, stop_after_seconds=0)
+    kept = (recipe.folder / STATE_FILE).read_bytes()
+    wild = settings(tmp_path, training={"learning_rate": 1e30})
+    with pytest.raises(TrainingError, match=r"not a number around step .*state\.pt, is intact.*learning_rate"):
+        run(wild, resume=True)
+    assert (recipe.folder / STATE_FILE).read_bytes() == kept
+
+
+def test_states_of_another_network_or_no_states_are_refused(tmp_path: Path) -> None:
+    recipe = settings(tmp_path)
+    run(recipe, stop_after_seconds=0)
+    with pytest.raises(TrainingError, match=r"network\.embed_dim was 8 and is now 12"):
+        run(settings(tmp_path, network={"embed_dim": 12}), resume=True)
+    path = recipe.folder / STATE_FILE
+    whole = path.read_bytes()
+    for damaged in (whole[: len(whole) // 2], b"", b"no state at all"):
+        path.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match=r"state\.pt"):
+            run(recipe, resume=True)
+
+
+def test_changed_settings_are_told_when_resuming(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run(settings(tmp_path), stop_after_seconds=0)
+    run(settings(tmp_path, training={"learning_rate": 1e-3, "log_every": 1}), resume=True)
+    assert "training.learning_rate was 0.002 and is now 0.001" in caplog.text
+    assert "log_every" not in caplog.text
+
+
+def test_a_state_is_never_code(tmp_path: Path) -> None:
+    path = tmp_path / "evil.pt"
+    torch.save({"version": 1, "step": Settings}, path)
+    with pytest.raises(CheckpointError, match=r"evil\.pt"):
+        load_state(path)
+
+
+def test_states_survive_being_written_and_read(tmp_path: Path) -> None:
+    recipe = settings(tmp_path)
+    run(recipe, stop_after_seconds=0)
+    state = saved(recipe)
+    save_state(tmp_path / "copy.pt", state)
+    assert same_tensors(vars(load_state(tmp_path / "copy.pt")), vars(state))
+
+
+def test_the_average_follows_the_weights_with_its_decay() -> None:
+    network = torch.nn.Linear(2, 1)
+    average = WeightAverage(network, 0.9)
+    start = network.weight.detach().clone()
+    with torch.no_grad():
+        network.weight += 1
+    average.update(network, 10_000)
+    torch.testing.assert_close(average.network.weight.data, start + 0.1)
+    WeightAverage(network, 0.0).update(network, 0)
+    young = WeightAverage(network, 0.999)
+    with torch.no_grad():
+        network.weight += 1
+    young.update(network, 0)
+    torch.testing.assert_close(young.network.weight.data, start + 1.9)
+
+
+def test_partial_loading_says_what_it_skipped_and_why() -> None:
+    small = {"upsampler": "pixelshuffledirect", "embed_dim": 8, "depths": [1], "scan_len": 4}
+    x2, x3 = (build_network({**small, "upscale": scale}) for scale in (2, 3))
+    outcome = load_partially(x3, x2.state_dict() | {"extra": torch.zeros(1)})
+    assert sorted(line.partition(":")[0] for line in outcome.skipped) == [
+        "extra",
+        "upsample.0.bias",
+        "upsample.0.weight",
+    ]
+    assert "(12, 8, 3, 3) there, (27, 8, 3, 3) here" in "".join(outcome.skipped)
+    for name in outcome.loaded:
+        assert torch.equal(x3.state_dict()[name], x2.state_dict()[name])
+    with pytest.raises(TrainingError, match="none of the weights"):
+        load_partially(x3, {"other": torch.zeros(1)})
+
+
+def test_a_denoiser_for_one_level_needs_no_map_and_measures_each_level(tmp_path: Path) -> None:
+    network = {"upscale": 1, "upsampler": ""}
+    recipe = mapping(tmp_path, network=network, data={"noise": 25}, validation={"noise": [25, 50]})
+    settings_ = settings_from_mapping(recipe | {"task": "denoise"})
+    assert run(settings_).best is not None
+    assert [row[0] for row in log(settings_, "measure", file=VALIDATION_FILE)] == ["RGB s25", "RGB s50"] * 2
+
+
+@pytest.mark.parametrize("backend", ["reference", "numba"])
+def test_training_lowers_the_loss_with_either_back_end(tmp_path: Path, backend: str) -> None:
+    recipe = settings(tmp_path, training={"steps": 30, "log_every": 5, "learning_rate": 5e-3}, data={"patch": 6})
+    run(recipe, backend=backend)
+    losses = [float(loss) for (loss,) in log(recipe, "loss")]
+    assert losses[-1] < 0.6 * losses[0]
+
+
+def test_half_precision_trains_close_to_single(tmp_path: Path) -> None:
+    exact, rough = (settings(tmp_path / name, training={"precision": name}) for name in ("fp32", "bf16"))
+    run(exact)
+    run(rough)
+    single, half = (np.array([float(loss) for (loss,) in log(recipe, "loss")]) for recipe in (exact, rough))
+    np.testing.assert_allclose(half, single, rtol=0.05)
+    assert not np.array_equal(half, single)
+
+
+def test_the_curve_is_drawn_from_the_logs(tmp_path: Path) -> None:
+    recipe = settings(tmp_path)
+    assert draw_curve(tmp_path) is None
+    run(recipe)
+    drawn = draw_curve(recipe.folder)
+    if importlib.util.find_spec("matplotlib") is None:
+        assert drawn is None
+    else:
+        assert drawn is not None
+        assert drawn.stat().st_size > 1000
