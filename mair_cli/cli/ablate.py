@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mair_cli.cli import console
-from mair_cli.cli.train import recipe_overrides
+from mair_cli.cli.train import recipe_overrides, share_cores
 from mair_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def ablate(
 
     Started again after an interruption it goes on where it was: finished variants are not trained anew.
     """
+    share_cores()
     console.configure(quiet=quiet)
     logging.getLogger("mair_cli.training").setLevel(logging.WARNING)
     if draw_orders is not None:

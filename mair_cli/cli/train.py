@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,6 +46,7 @@ def train(
     All that a run writes lies in its folder: logs, a plot, its state for --resume, and the weights, which every other
     command takes with --weights. Ctrl-C saves. Under torchrun, several GPUs or machines train together.
     """
+    share_cores()
     from mair_cli.training.config import read_settings
 
     console.configure(quiet=quiet)
@@ -56,6 +58,14 @@ def train(
         _describe(settings)
         return 0
     return _run(settings, device, backend, resume, stop_after_seconds)
+
+
+def share_cores() -> None:
+    """Let threads of PyTorch's operators sleep while they wait; to be called before PyTorch is imported.
+
+    By default they spin, which on cores that anyone else uses too makes training several times slower.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def recipe_overrides(images: list[str] | None, output: Path | None, changes: list[str] | None) -> list[str]:

@@ -88,8 +88,6 @@ class TrainingSettings:
     log_every: int = 20
     threads: int = 0
     """CPU threads; 0 leaves the choice to PyTorch."""
-    compile: bool = False
-    """Let `torch.compile` fuse what surrounds the scan; needs a C++ compiler on the CPU."""
 
 
 @dataclass(frozen=True)

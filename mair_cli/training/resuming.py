@@ -18,7 +18,6 @@ _HARMLESS = {
     "data.cache",
     "data.workers",
     "training.threads",
-    "training.compile",
     "training.log_every",
     "training.save_every",
     "validation.images",
@@ -37,7 +36,7 @@ def refuse_to_overwrite(settings: Settings) -> None:
 def check_same_run(state: TrainingState, settings: Settings) -> None:
     """Raise TrainingError when `state` cannot go on under `settings`; warn of changes that alter the curve."""
     then, now = flat(state.settings), flat(settings.to_mapping())
-    changed = [key for key in sorted(then | now) if then.get(key) != now.get(key) and key not in _HARMLESS]
+    changed = [key for key in now if then.get(key) != now[key] and key not in _HARMLESS]
     for key in changed:
         change = f"{key} was {then.get(key)!r} and is now {now.get(key)!r}"
         if key == "task" or key.startswith("network."):

@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import torch
@@ -68,8 +67,7 @@ class Trainer:
         set_backend(self.network, backend)
         self.network.to(device).train()
         self.average = WeightAverage(self.network, training.ema)
-        trained = spread(self.network, world, device)
-        self.model = cast(nn.Module, torch.compile(trained)) if training.compile else trained
+        self.model = spread(self.network, world, device)
         self.optimizer = _make_optimizer(settings, self.network)
         self.loss = make_loss(training.loss, training.charbonnier_eps)
         noise = (data.noise[0], data.noise[-1]) if settings.task == "denoise" else None

@@ -85,11 +85,11 @@ def test_spots_of_a_turned_image_are_the_turned_spots(turn: int) -> None:
 
 @pytest.mark.slow
 def test_known_overlaps_of_real_benchmark_sets_are_found(corpus: Path) -> None:
-    """Set14 contains images of Set5: "baby" and "bird" are not among them, "head" and others are."""
+    """Set14 holds larger pictures of two of the five of Set5: the head and the butterfly."""
     set5 = sorted((corpus / "bench" / "Set5" / "image_SRF_4").glob("*_HR.png"))
     set14 = sorted((corpus / "bench" / "Set14" / "image_SRF_4").glob("*_HR.png"))
     matches = find_contamination(set14, set5)
-    assert {(match.training.stem[:7], match.forbidden.stem[:7]) for match in matches} == {("img_006", "img_004")}
+    assert {(match.training.stem[:7], match.forbidden.stem[:7]) for match in matches} == {("img_006", "img_004"), ("img_011", "img_003")}
 
 
 @pytest.mark.slow
