@@ -72,7 +72,10 @@ def killed(count: int) -> None:
         child = forked(lambda: void(fetch(ENTRY)))
         time.sleep(numbers.uniform(0, usual))
         os.kill(child, signal.SIGKILL)
-        interrupted += os.waitpid(child, 0)[1] != 0
+        if os.waitpid(child, 0)[1] != 0:
+            interrupted += 1
+        else:
+            usual *= 0.8  # the first one was slow: the machine had other work
         if weights_file(ENTRY).exists():
             verify(ENTRY)
         assert ended_well(forked(fetch_and_verify)), "the run after a kill failed"
