@@ -89,7 +89,10 @@ def test_known_overlaps_of_real_benchmark_sets_are_found(corpus: Path) -> None:
     set5 = sorted((corpus / "bench" / "Set5" / "image_SRF_4").glob("*_HR.png"))
     set14 = sorted((corpus / "bench" / "Set14" / "image_SRF_4").glob("*_HR.png"))
     matches = find_contamination(set14, set5)
-    assert {(match.training.stem[:7], match.forbidden.stem[:7]) for match in matches} == {("img_006", "img_004"), ("img_011", "img_003")}
+    assert {(match.training.stem[:7], match.forbidden.stem[:7]) for match in matches} == {
+        ("img_006", "img_004"),
+        ("img_011", "img_003"),
+    }
 
 
 @pytest.mark.slow
