@@ -30,8 +30,8 @@ from mair_cli.ops.simd import (
     fma,
     load,
     mul,
-    sigmoid,
     softplus,
+    softplus_and_slope,
     splat,
     store,
     total,
@@ -44,6 +44,9 @@ Ints = NDArray[np.int32]
 LN2: Final = f32(0.6931471805599453)
 CHUNK: Final = 128
 """Channels of one job: 16 states of 128 channels fill a quarter of a small first-level cache."""
+SEGMENT: Final = 32
+"""Positions between two states that the forward scan keeps for the way back, which scans each segment once more: what
+it needs of one segment then stays in the first or second cache, and the memory of all states is never needed."""
 
 _OPTIONS: Final = {
     "nogil": True,
@@ -110,13 +113,15 @@ def scan_forward(
     order: Ints,
     y: Floats,
     pooled: Floats,
+    states: Floats,
     first: int,
     last: int,
 ) -> None:
     """Jobs first … last - 1 of the forward scan.
 
     u (B, L, D), projections (B, L, K, R + 2N), dt_weight (K, R, D), dt_bias (K, 1, D), A (K, N, D), skip (K, 1, D),
-    order (K, L) → y (B, K, L, D), pooled (B, K, D) its sum over pixels.
+    order (K, L) → y (B, K, L, D), pooled (B, K, D) its sum over pixels, and, unless it is empty, states
+    (B, K, segments, N, D), the state before each segment.
     """
     _, L, D = u.shape
     K, R = dt_weight.shape[:2]
@@ -134,6 +139,9 @@ def scan_forward(
         _copy_scaled(skip[k], d0, f32(1), gain, W)
         x, dt, out, sums, h = _scratch(W), _scratch(W), _scratch(W), _scratch(W), _scratch(N * W)
         for l in range(L):
+            if l % SEGMENT == 0 and states.size > 0:
+                for n in range(N):
+                    _copy(h, n * W, states[b, k, l // SEGMENT, n], d0, real)
             p = order[k, l]
             row = projections[b, p, k]
             _copy(u[b, p], d0, x, 0, real)
@@ -158,37 +166,39 @@ def scan_forward(
 @nb.njit(**_OPTIONS)
 def _replay(
     u: Floats, projections: Floats, order: Ints, d0: int, w: Floats, bias: Floats, rates: Floats,
-    X: Floats, DT: Floats, SIG: Floats, H: Floats,
+    X: Floats, DT: Floats, SIG: Floats, DECAY: Floats, H: Floats,
 ) -> None:  # fmt: skip
-    """The forward scan of one job once more, keeping what the way back needs, by position along the path.
+    """The forward scan of one segment of a job once more, keeping what the way back needs, by position along the path.
 
-    X, DT, SIG (L · W) are input, step size and the derivative of softplus; H ((L + 1) · N · W) the state before each
-    position, and at the end.
+    X, DT, SIG (L · W) are input, step size and the derivative of softplus, DECAY (L · N · W) is exp(Δ·A); H
+    ((L + 1) · N · W) holds the state before the segment, and gets that after each position.
     """
     L, R, W, N = len(order), len(w) // len(bias), len(bias), len(rates) // len(bias)
     for l in range(L):
         p = order[l]
         row = projections[p]
-        x, dt, sig, h, after = X[l * W :], DT[l * W :], SIG[l * W :], H[l * N * W :], H[(l + 1) * N * W :]
+        x, dt, sig = X[l * W :], DT[l * W :], SIG[l * W :]
+        decays, h, after = DECAY[l * N * W :], H[l * N * W :], H[(l + 1) * N * W :]
         _copy(u[p], d0, x, 0, min(W, u.shape[1] - d0))
         _step_sizes(row, R, w, bias, dt, W)
         for j in range(0, W, LANES):
-            v = load(dt, j)
-            store(dt, j, softplus(v))
-            store(sig, j, sigmoid(v))
+            step, slope = softplus_and_slope(load(dt, j))
+            store(dt, j, step)
+            store(sig, j, slope)
         for j in range(0, W, LANES):
             step = load(dt, j)
             inflow = mul(step, load(x, j))
             for n in range(N):
                 i = n * W + j
                 decay = exp2(mul(step, load(rates, i)))
+                store(decays, i, decay)
                 store(after, i, fma(decay, load(h, i), mul(inflow, broadcast(row, R + n))))
 
 
 @nb.njit(**_OPTIONS)
 def _retrace(
     row: Floats, R: int, g: Floats, factor: Floats, base: Floats, x: Floats, dt: Floats, sig: Floats,
-    h: Floats, after: Floats, rates: Floats, gain: Floats, partial: Floats, gh: Floats, gA: Floats,
+    decays: Floats, h: Floats, after: Floats, rates: Floats, gain: Floats, partial: Floats, gh: Floats, gA: Floats,
     gx: Floats, gs: Floats, gv: Floats, gb: Floats,
 ) -> None:  # fmt: skip
     """One position on the way back: from the gradient of y to those of everything that went into it.
@@ -205,13 +215,11 @@ def _retrace(
         for n in range(N):
             i = n * W + j
             to_b, to_c = (R + n) * LANES, (R + N + n) * LANES
-            rate = load(rates, i)
-            decay = exp2(mul(step, rate))
             store(partial, to_c, fma(grad, load(after, i), load(partial, to_c)))
             g_state = fma(grad, broadcast(row, R + N + n), load(gh, i))
-            carried = mul(g_state, decay)
+            carried = mul(g_state, load(decays, i))
             g_rate = mul(carried, load(h, i))
-            g_step = fma(g_rate, rate, g_step)
+            g_step = fma(g_rate, load(rates, i), g_step)
             store(gA, i, fma(g_rate, step, load(gA, i)))
             g_inflow = fma(g_state, broadcast(row, R + n), g_inflow)
             store(partial, to_b, fma(g_state, inflow, load(partial, to_b)))
@@ -224,6 +232,21 @@ def _retrace(
         store(gb, j, add(before_softplus, load(gb, j)))
 
 
+@nb.njit(inline="always")
+def _before_softplus(row: Floats, R: int, w: Floats, gv: Floats, gw: Floats, partial: Floats) -> None:
+    """From the gradient before softplus to those of the step-size projection, added to gw, and of r, into `partial`."""
+    W = len(gv)
+    for r in range(R):
+        scale = broadcast(row, r)
+        accumulated = zeros()
+        for j in range(0, W, LANES):
+            value = load(gv, j)
+            i = r * W + j
+            accumulated = fma(value, load(w, i), accumulated)
+            store(gw, i, fma(value, scale, load(gw, i)))
+        store(partial, r * LANES, accumulated)
+
+
 @_compiled
 def scan_backward(
     u: Floats,
@@ -233,6 +256,7 @@ def scan_backward(
     A: Floats,
     skip: Floats,
     order: Ints,
+    states: Floats,
     gradient: Floats,
     weight: Floats,
     offset: Floats,
@@ -245,7 +269,7 @@ def scan_backward(
     first: int,
     last: int,
 ) -> None:
-    """Jobs first … last - 1 of the adjoint of `scan_forward`.
+    """Jobs first … last - 1 of the adjoint of `scan_forward`, which must have kept `states`.
 
     The gradient of y at direction k is weight[b, k, d] · gradient[b, k % G, p, d] + offset[b, k, d], with gradient
     (B, G, L, D): G = K where every direction has its own, G = 1 where all share one, as after a weighted sum.
@@ -270,9 +294,8 @@ def scan_backward(
         _copy_scaled(A[k], d0, f32(LOG2E), rates, W)
         _copy_scaled(skip[k], d0, f32(1), gain, W)
 
-        X, DT, SIG, H = _scratch(L * W), _scratch(L * W), _scratch(L * W), _scratch((L + 1) * N * W)
-        _replay(u[b], projections[b, :, k], order[k], d0, w, bias, rates, X, DT, SIG, H)
-
+        X, DT, SIG = _scratch(SEGMENT * W), _scratch(SEGMENT * W), _scratch(SEGMENT * W)
+        DECAY, H = _scratch(SEGMENT * N * W), _scratch((SEGMENT + 1) * N * W)
         factor, base, g = _scratch(W), _scratch(W), _scratch(W)
         _copy(weight[b, k], d0, factor, 0, real)
         _copy(offset[b, k], d0, base, 0, real)
@@ -280,23 +303,24 @@ def scan_backward(
         gv, gx = _scratch(W), _scratch(W)
         partial = _scratch((R + 2 * N) * LANES)
         for back in range(L):
-            l = L - 1 - back
-            p = order[k, l]
+            position = L - 1 - back
+            segment, l = position // SEGMENT, position % SEGMENT
+            if back == 0 or l == SEGMENT - 1:
+                for n in range(N):
+                    _copy(states[b, k, segment, n], d0, H, n * W, real)
+                path = order[k, segment * SEGMENT : position + 1]
+                _replay(u[b], projections[b, :, k], path, d0, w, bias, rates, X, DT, SIG, DECAY, H)
+            p = order[k, position]
             row = projections[b, p, k]
-            x, dt, sig, h, after = X[l * W :], DT[l * W :], SIG[l * W :], H[l * N * W :], H[(l + 1) * N * W :]
+            x, dt, sig = X[l * W :], DT[l * W :], SIG[l * W :]
+            decays, h, after = DECAY[l * N * W :], H[l * N * W :], H[(l + 1) * N * W :]
             _copy(gradient[b, 0 if shared else k, p], d0, g, 0, real)
             for i in range(0, (R + 2 * N) * LANES, LANES):
                 store(partial, i, zeros())
-            _retrace(row, R, g, factor, base, x, dt, sig, h, after, rates, gain, partial, gh, gA, gx, gs, gv, gb)
-            for r in range(R):
-                scale = broadcast(row, r)
-                accumulated = zeros()
-                for j in range(0, W, LANES):
-                    value = load(gv, j)
-                    i = r * W + j
-                    accumulated = fma(value, load(w, i), accumulated)
-                    store(gw, i, fma(value, scale, load(gw, i)))
-                store(partial, r * LANES, accumulated)
+            _retrace(
+                row, R, g, factor, base, x, dt, sig, decays, h, after, rates, gain, partial, gh, gA, gx, gs, gv, gb
+            )
+            _before_softplus(row, R, w, gv, gw, partial)
             target = g_projections[chunk, b, p, k]
             for i in range(R + 2 * N):
                 target[i] = total(load(partial, i * LANES))

@@ -36,18 +36,20 @@ def _job_count(u: Tensor, order: Tensor) -> int:
     return u.shape[0] * order.shape[0] * -(-u.shape[2] // kernels.CHUNK)
 
 
-def _forward(inputs: list[Tensor], order: Tensor) -> tuple[Tensor, Tensor]:
-    """y (B, K, L, D) and its mean over pixels (B, K, D)."""
-    u = inputs[0]
+def _forward(inputs: list[Tensor], order: Tensor, differentiable: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """y (B, K, L, D), its mean over pixels (B, K, D), and the states that the gradient needs, if there will be one."""
+    u, decay = inputs[0], inputs[4]
     batch, length, channels = u.shape
     y = u.new_empty(batch, order.shape[0], length, channels)
     pooled = u.new_empty(batch, order.shape[0], channels)
-    run_jobs(kernels.scan_forward, _job_count(u, order), *_arrays([*inputs, order, y, pooled]))
-    return y, pooled / length
+    segments = -(-length // kernels.SEGMENT) if differentiable else 0
+    states = u.new_empty(batch, order.shape[0], segments, decay.shape[1], channels)
+    run_jobs(kernels.scan_forward, _job_count(u, order), *_arrays([*inputs, order, y, pooled, states]))
+    return y, pooled / length, states
 
 
 def _backward(
-    inputs: list[Tensor], order: Tensor, gradient: Tensor, weight: Tensor, offset: Tensor
+    inputs: list[Tensor], order: Tensor, states: Tensor, gradient: Tensor, weight: Tensor, offset: Tensor
 ) -> tuple[Tensor, ...]:
     """Gradients of the scan's six inputs; see `kernels.scan_backward` for how the gradient of y is given."""
     u, projections = inputs[:2]
@@ -60,7 +62,7 @@ def _backward(
     run_jobs(
         kernels.scan_backward,
         _job_count(u, order),
-        *_arrays([*inputs, order, *gradients, g_u, g_projections, *g_parameters]),
+        *_arrays([*inputs, order, states, *gradients, g_u, g_projections, *g_parameters]),
     )
     g_dt_weight, g_dt_bias, g_A, g_skip = (g.sum(0) for g in g_parameters)
     return (
@@ -77,15 +79,16 @@ class _SelectiveScan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, order: Tensor, *inputs: Tensor) -> Tensor:
         prepared = _kernel_inputs(*inputs)
-        ctx.save_for_backward(order, *prepared)
-        return _forward(prepared, order)[0]
+        y, _, states = _forward(prepared, order, any(ctx.needs_input_grad))
+        ctx.save_for_backward(order, states, *prepared)
+        return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        order, *inputs = ctx.saved_tensors
+        order, states, *inputs = ctx.saved_tensors
         ones = gradient.new_ones(gradient.shape[0], gradient.shape[1], gradient.shape[3])
-        return None, *_backward(inputs, order, gradient, ones, torch.zeros_like(ones))
+        return None, *_backward(inputs, order, states, gradient, ones, torch.zeros_like(ones))
 
 
 def scan(
@@ -102,18 +105,18 @@ class _MergedScan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, order: Tensor, gate_weight: Tensor, gate_bias: Tensor, *inputs: Tensor) -> Tensor:
         prepared = _kernel_inputs(*inputs)
-        y, pooled = _forward(prepared, order)
+        y, pooled, states = _forward(prepared, order, any(ctx.needs_input_grad))
         gate_weight, gate_bias = gate_weight.detach().float(), gate_bias.detach().float()
         weight = torch.sigmoid(_gate(pooled, gate_weight, gate_bias)).contiguous()
         out = torch.empty_like(prepared[0])
         run_jobs(kernels.weigh_directions, out.shape[0] * out.shape[1], *_arrays([y, weight, out]), grain=512)
-        ctx.save_for_backward(order, gate_weight, pooled, weight, y, *prepared)
+        ctx.save_for_backward(order, states, gate_weight, pooled, weight, y, *prepared)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        order, gate_weight, pooled, weight, y, *inputs = ctx.saved_tensors
+        order, states, gate_weight, pooled, weight, y, *inputs = ctx.saved_tensors
         gradient = gradient.float().contiguous()
         g_weight = torch.empty_like(weight)
         run_jobs(kernels.pool_products, weight.shape[0] * weight.shape[1], *_arrays([y, gradient, g_weight]))
@@ -123,7 +126,7 @@ class _MergedScan(torch.autograd.Function):
         g_pooled = torch.einsum("bjd,djk->bkd", g_gate, taps) / y.shape[2]
         g_taps = torch.einsum("bjd,bkd->djk", g_gate, pooled).reshape(gate_weight.shape)
         g_bias = g_gate.sum(0).T.reshape(-1)
-        return None, g_taps, g_bias, *_backward(inputs, order, gradient.unsqueeze(1), weight, g_pooled)
+        return None, g_taps, g_bias, *_backward(inputs, order, states, gradient.unsqueeze(1), weight, g_pooled)
 
 
 def _gate(pooled: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

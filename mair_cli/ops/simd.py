@@ -204,31 +204,37 @@ def exp2(_context: Any, _t: Any) -> Any:
     return vector(vector), generate
 
 
+def _softplus(builder: Any, v: Any) -> tuple[Any, Any]:
+    """log(1 + eᵛ) as max(v, 0) + log1p(e^-|v|), the logarithm by a polynomial e · p(e) on (0, 1]; and e = e^-|v|."""
+    positive = _maximum(builder, v, _constant(0.0))
+    # v - 2·max(v, 0) = -|v|
+    negative = _multiply_add(builder, positive, _constant(-2.0), v)
+    e = _exp2(builder, builder.fmul(negative, _constant(LOG2E), flags=_FLAGS))
+    return _multiply_add(builder, e, _polynomial(builder, e, _LOG1P), positive), e
+
+
 @intrinsic
 def softplus(_context: Any, _v: Any) -> Any:
-    """log(1 + eᵛ), lane by lane: max(v, 0) + log1p(e^-|v|), the logarithm by a polynomial e · p(e) on (0, 1]."""
+    """log(1 + eᵛ), lane by lane."""
 
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        (v,) = arguments
-        zero = _constant(0.0)
-        positive = _maximum(builder, v, zero)
-        # v - 2·max(v, 0) = -|v|
-        negative = _multiply_add(builder, positive, _constant(-2.0), v)
-        e = _exp2(builder, builder.fmul(negative, _constant(LOG2E), flags=_FLAGS))
-        return _multiply_add(builder, e, _polynomial(builder, e, _LOG1P), positive)
+        return _softplus(builder, arguments[0])[0]
 
     return vector(vector), generate
 
 
 @intrinsic
-def sigmoid(_context: Any, _v: Any) -> Any:
-    """1 / (1 + e^-v), lane by lane."""
+def softplus_and_slope(_context: Any, _v: Any) -> Any:
+    """log(1 + eᵛ) and its derivative, 1 / (1 + e^-v), lane by lane."""
+    both = types.UniTuple(vector, 2)
 
-    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        (v,) = arguments
+        value, e = _softplus(builder, v)
         one = _constant(1.0)
-        # The lower bound keeps 2ᵗ within its range; below it the result is 0 to 26 digits.
-        bounded = _maximum(builder, arguments[0], _constant(-60.0))
-        e = _exp2(builder, builder.fmul(bounded, _constant(-LOG2E), flags=_FLAGS))
-        return builder.fdiv(one, builder.fadd(one, e, flags=_FLAGS), flags=_FLAGS)
+        above = builder.fdiv(one, builder.fadd(one, e, flags=_FLAGS), flags=_FLAGS)
+        positive = builder.fcmp_ordered(">", v, _constant(0.0), flags=_FLAGS)
+        slope = builder.select(positive, above, builder.fmul(e, above, flags=_FLAGS))
+        return context.make_tuple(builder, both, [value, slope])
 
-    return vector(vector), generate
+    return both(vector), generate
