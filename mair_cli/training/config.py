@@ -24,7 +24,7 @@ else:
 
 TASKS = ("sr", "denoise")
 LOSSES = ("l1", "charbonnier")
-OPTIMIZERS = ("adam", "adamw")
+OPTIMIZERS = ("adam", "adamw", "muon")
 SCHEDULES = ("cosine", "multistep", "constant")
 PRECISIONS = ("fp32", "bf16")
 

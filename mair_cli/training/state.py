@@ -14,7 +14,7 @@ import torch
 from mair_cli.errors import CheckpointError, TrainingError
 
 # Raise it when a state of an older version could not be resumed exactly.
-STATE_VERSION = 1
+STATE_VERSION = 2
 
 
 @dataclass
@@ -26,7 +26,7 @@ class TrainingState:
         seconds: time spent on them, over all stretches.
         network: state dict of the network.
         average: state dict of the moving average.
-        optimizer: state dict of the optimiser.
+        optimizer: state dicts of the optimisers.
         settings: the run's settings as a plain mapping.
         best: highest validation PSNR so far, dB; None before the first validation.
         best_step: the step it was measured at.
@@ -38,7 +38,7 @@ class TrainingState:
     seconds: float
     network: dict[str, Any]
     average: dict[str, Any]
-    optimizer: dict[str, Any]
+    optimizer: list[dict[str, Any]]
     settings: dict[str, Any]
     best: float | None
     best_step: int

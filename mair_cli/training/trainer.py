@@ -27,6 +27,7 @@ from mair_cli.training.export import export_weights
 from mair_cli.training.files import STATE_FILE, STEPS_FILE, VALIDATION_FILE
 from mair_cli.training.logbook import STEP_COLUMNS, VALIDATION_COLUMNS, Logbook
 from mair_cli.training.losses import make_loss
+from mair_cli.training.optimizers import make_optimizers
 from mair_cli.training.patches import Batch, PatchSource, prefetched
 from mair_cli.training.reports import Observer, Outcome, StepReport
 from mair_cli.training.resuming import check_same_run, refuse_to_overwrite
@@ -68,7 +69,7 @@ class Trainer:
         self.network.to(device).train()
         self.average = WeightAverage(self.network, training.ema)
         self.model = spread(self.network, world, device)
-        self.optimizer = _make_optimizer(settings, self.network)
+        self.optimizer = make_optimizers(training, self.network)
         self.loss = make_loss(training.loss, training.charbonnier_eps)
         noise = (data.noise[0], data.noise[-1]) if settings.task == "denoise" else None
         self.source = PatchSource(sets.training, settings.scale, training.seed, noise, data.candidates)
@@ -162,8 +163,7 @@ class Trainer:
     def _step(self, batch: Batch) -> torch.Tensor:
         """One optimiser step; returns the loss, a scalar tensor on the device."""
         training = self.settings.training
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(training, self.step)
+        self.optimizer.set_learning_rate(learning_rate(training, self.step))
         torch.manual_seed(_step_seed(training.seed, self.step, self.world.rank))
         low, high = (tensor.to(self.device, non_blocking=True) for tensor in (batch.low, batch.high))
         with arithmetic(training.precision, self.device):
@@ -172,7 +172,7 @@ class Trainer:
             else:
                 output = self.model(low)
         loss = self.loss(output.float(), high)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.network.zero_grad(set_to_none=True)
         loss.backward()
         self._norm = nn.utils.clip_grad_norm_(self.network.parameters(), training.clip or math.inf)
         self.optimizer.step()
@@ -254,18 +254,6 @@ def _prepare_torch(threads: int) -> None:
 
 def _step_seed(seed: int, step: int, rank: int) -> int:
     return int(np.random.SeedSequence([seed, step, rank]).generate_state(1)[0])
-
-
-def _make_optimizer(settings: Settings, network: nn.Module) -> torch.optim.Optimizer:
-    training = settings.training
-    kind = torch.optim.AdamW if training.optimizer == "adamw" else torch.optim.Adam
-    return kind(
-        network.parameters(),
-        lr=training.learning_rate,
-        betas=training.betas,
-        weight_decay=training.weight_decay,
-        fused=True,
-    )
 
 
 def train(

@@ -45,11 +45,11 @@ def log(recipe: Settings, *columns: str, file: str = STEPS_FILE) -> list[list[st
 
 
 @needs_posix
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(("number", "optimizer"), [(signal.SIGINT, "adam"), (signal.SIGTERM, "muon")])
 def test_a_signal_saves_after_the_step_and_the_resumed_run_equals_an_uninterrupted_one(
-    tmp_path: Path, number: signal.Signals
+    tmp_path: Path, number: signal.Signals, optimizer: str
 ) -> None:
-    stages = {"stages": [[0.0, 8, 4], [0.4, 12, 2]]}
+    stages = {"stages": [[0.0, 8, 4], [0.4, 12, 2]], "optimizer": optimizer}
     whole, broken = (settings(tmp_path / name, training=stages) for name in ("whole", "broken"))
     run(whole)
     before = signal.getsignal(number)
