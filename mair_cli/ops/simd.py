@@ -226,7 +226,7 @@ def softplus(_context: Any, _v: Any) -> Any:
 @intrinsic
 def softplus_and_slope(_context: Any, _v: Any) -> Any:
     """log(1 + eᵛ) and its derivative, 1 / (1 + e^-v), lane by lane."""
-    both = types.UniTuple(vector, 2)
+    both = types.containers.UniTuple(vector, 2)
 
     def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         (v,) = arguments

@@ -14,7 +14,7 @@ from typing import Final
 
 from mair_cli.errors import DownloadError
 
-__all__ = ["check_space", "file_sha256", "temporary_file", "told_as_disk_trouble"]
+__all__ = ["check_space", "file_sha256", "temporary_file", "told_as_disk_trouble", "try_lock"]
 
 _SPARE: Final = 16 << 20
 _STALE_SECONDS: Final = 24 * 3600
@@ -79,3 +79,18 @@ def told_as_disk_trouble(folder: Path) -> Iterator[None]:
         raise DownloadError(
             f"Cannot write to {folder}: {error.strerror or error}. MAIR_CACHE_DIR moves the cache."
         ) from error
+
+
+def try_lock(descriptor: int) -> bool:
+    """Take the lock on an open file, which ends with the process that holds it; True too where there are no locks."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 
 from mair_cli.errors import TrainingError, UsageError
+from mair_cli.runtime.files import try_lock
 from mair_cli.training.config import Settings
-from mair_cli.training.files import STATE_FILE
+from mair_cli.training.files import LOCK_FILE, STATE_FILE
 from mair_cli.training.state import TrainingState
 
 logger = logging.getLogger(__name__)
@@ -31,6 +34,23 @@ def refuse_to_overwrite(settings: Settings) -> None:
     """Raise UsageError when the run folder holds a run already."""
     if (settings.folder / STATE_FILE).exists():
         raise UsageError(f"{settings.folder} holds a run already: go on with --resume, or choose another --output")
+
+
+@contextmanager
+def sole_user(folder: Path) -> Iterator[None]:
+    """Keep other processes from training in `folder`, for as long as this one lives or until the block ends.
+
+    Raises TrainingError when another one does already, or when the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / LOCK_FILE).open("a")
+    except OSError as error:
+        raise TrainingError(f"cannot write {folder}: {error.strerror}") from error
+    with file:
+        if not try_lock(file.fileno()):
+            raise TrainingError(f"another process is training in {folder}: wait for it, or choose another --output")
+        yield
 
 
 def check_same_run(state: TrainingState, settings: Settings) -> None:

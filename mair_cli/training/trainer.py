@@ -10,7 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +30,7 @@ from mair_cli.training.losses import make_loss
 from mair_cli.training.optimizers import make_optimizers
 from mair_cli.training.patches import Batch, PatchSource, prefetched
 from mair_cli.training.reports import Observer, Outcome, StepReport
-from mair_cli.training.resuming import check_same_run, refuse_to_overwrite
+from mair_cli.training.resuming import check_same_run, refuse_to_overwrite, sole_user
 from mair_cli.training.schedule import learning_rate, patch_and_batch
 from mair_cli.training.sets import ImageSets, load_sets
 from mair_cli.training.starting import start_from
@@ -277,16 +277,17 @@ def train(
 
     Raises:
         UsageError: the folder holds a run and `resume` is false; images or settings are unusable.
-        TrainingError: the loss is not finite, or something cannot be saved; what was saved before is intact.
+        TrainingError: the loss is not finite, something cannot be saved, or another process trains in the same folder;
+            what was saved before is intact.
     """
     stop = StopRequest(stop_after_seconds)
     world = World.from_environment()
-    state_file = settings.folder / STATE_FILE
-    state = load_state(state_file) if resume and state_file.exists() else None
     if not resume:
         refuse_to_overwrite(settings)
     sets = load_sets(settings, validate=world.leads)
-    with joined(world, device):
+    with sole_user(settings.folder) if world.leads else nullcontext(), joined(world, device):
+        state_file = settings.folder / STATE_FILE
+        state = load_state(state_file) if resume and state_file.exists() else None
         told = observer if observer is not None and world.leads else Observer()
         trainer = Trainer(settings, sets, device, world, backend, told)
         if state is not None:

@@ -18,7 +18,7 @@ from typing import Final
 
 from mair_cli.errors import CheckpointError, DownloadError, OfflineError, UsageError
 from mair_cli.runtime.download import ProgressCallback, offline_requested
-from mair_cli.runtime.files import check_space, file_sha256, temporary_file, told_as_disk_trouble
+from mair_cli.runtime.files import check_space, file_sha256, temporary_file, told_as_disk_trouble, try_lock
 from mair_cli.weights import hashes
 from mair_cli.weights.cache import cache_dir, is_available, weights_dir, weights_file
 from mair_cli.weights.catalog import DRIVE_FOLDER_URL, ModelEntry
@@ -202,23 +202,8 @@ def _alone(entry: ModelEntry) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{entry.name}.lock").open("a") as file:
         deadline = time.monotonic() + _LONGEST_WAIT
-        while not _try_lock(file.fileno()) and time.monotonic() < deadline:
+        while not try_lock(file.fileno()) and time.monotonic() < deadline:
             if is_available(entry):
                 break
             time.sleep(0.1)
         yield
-
-
-def _try_lock(descriptor: int) -> bool:
-    """Take the lock, which ends with the process that holds it; True too where there are no such locks."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        return True
-    return True

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +28,14 @@ from mair_cli.training.starting import load_partially
 from mair_cli.training.state import load_state, save_state
 
 needs_posix = pytest.mark.skipif(os.name == "nt", reason="signals and limits of POSIX")
+
+HOLDER = """
+import sys, pathlib
+from mair_cli.training.resuming import sole_user
+with sole_user(pathlib.Path(sys.argv[1])):
+    print("training", flush=True)
+    sys.stdin.read()
+"""
 
 
 class Killer(Observer):
@@ -85,6 +95,24 @@ def test_the_clock_stops_a_run_and_resuming_a_finished_one_is_harmless(tmp_path:
     before = saved(recipe)
     assert run(recipe, resume=True).finished
     assert same_tensors(before.average, saved(recipe).average)
+
+
+@needs_posix
+def test_a_folder_in_which_another_process_trains_is_refused_and_left_alone(tmp_path: Path) -> None:
+    recipe = settings(tmp_path)
+    run(recipe, stop_after_seconds=0)
+    before = {path: path.read_bytes() for path in recipe.folder.iterdir()}
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(recipe.folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"training\n"
+        with pytest.raises(TrainingError, match="another process is training in"):
+            run(recipe, resume=True)
+        assert {path: path.read_bytes() for path in recipe.folder.iterdir()} == before
+        holder.kill()
+    assert run(recipe, resume=True).finished, "the lock must end with the process that held it"
 
 
 @contextmanager
