@@ -74,7 +74,7 @@ class ModelEntry:
     @property
     def licence(self) -> str:
         """What is known about the right to use these weights."""
-        return LICENCE_NOTE if self.origin == "published" else "Apache-2.0, as this package; see the model card"
+        return LICENCE_NOTE if self.origin == "published" else "CC BY-SA 4.0, see the model card"
 
     @property
     def files(self) -> tuple[str, ...]:
