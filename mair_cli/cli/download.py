@@ -185,7 +185,7 @@ def _show_list(chosen: Sequence[ModelEntry], json: bool) -> int:
             entry.purpose,
             f"{entry.parameters / 1e6:.2f} M" if entry.parameters else "",
             entry.figure or "",
-            "Apache-2.0" if entry.origin == "bundled" else "none stated",
+            "CC BY-SA 4.0" if entry.origin == "bundled" else "none stated",
             _place(entry),
         )
         for entry in entries
