@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -158,10 +157,12 @@ def test_loading_every_command_leaves_torch_and_numpy_unloaded() -> None:
 
 
 def test_help_answers_at_once() -> None:
-    """0.4 s is the aim; the best of several tries, and twice the time, keep a busy machine from failing it."""
+    """0.4 s is the aim, doubled for slow machines; processor time, which other work on the machine hardly changes."""
+    resource = pytest.importorskip("resource")
     times = []
     for _ in range(5):
-        started = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([sys.executable, "-m", "mair_cli", "--help"], capture_output=True, check=True)
-        times.append(time.perf_counter() - started)
-    assert min(times) < 0.8
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert 0 < min(times) < 0.8
