@@ -85,12 +85,13 @@ def orthogonalised(matrices: Tensor) -> Tensor:
 
     Five steps of Newton and Schulz's iteration with the coefficients of Jordan et al., which trade exactness for speed.
     """
-    wide = matrices if matrices.shape[1] <= matrices.shape[2] else matrices.mT
-    x = wide / wide.norm(dim=(1, 2), keepdim=True).clamp_min(1e-7)
+    tall = matrices.shape[1] > matrices.shape[2]
+    wide = matrices.mT if tall else matrices
+    x: Tensor = wide / wide.norm(dim=(1, 2), keepdim=True).clamp_min(1e-7)
     for _ in range(5):
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=-4.775, alpha=2.0315), x, beta=3.4445)
-    return x if matrices.shape[1] <= matrices.shape[2] else x.mT
+    return x.mT if tall else x
 
 
 def make_optimizers(settings: TrainingSettings, network: nn.Module) -> Optimizers:
