@@ -59,15 +59,13 @@ def remember(entry: ModelEntry, seen: FileHash) -> FileHash:
     record = _record_file(entry)
     with temporary_file(record) as part:
         part.write_text(json.dumps(asdict(seen)), "utf-8")
-        if record.exists():  # unreadable, or it would have been known
-            part.replace(record)
-        else:
-            try:
-                os.link(part, record)
-            except FileExistsError:
-                log.debug("another process recorded the hash of %s first", entry.name)
-            except OSError:  # a file system without links
+        try:
+            os.link(part, record)
+        except FileExistsError:  # since `before` was asked another process may have been first; or it is unreadable
+            if known(entry) is None:
                 part.replace(record)
+        except OSError:  # a file system without links
+            part.replace(record)
     return known(entry) or seen
 
 
