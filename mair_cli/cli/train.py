@@ -85,9 +85,9 @@ def _quoted(text: str) -> str:
 
 def _describe(settings: Settings) -> None:
     from mair_cli.models import build_network
-    from mair_cli.training.sets import split_paths
+    from mair_cli.training.sets import split_sources
 
-    training, measured = split_paths(settings)
+    training, measured = split_sources(settings)
     parameters = sum(p.numel() for p in build_network(settings.network).parameters())
     console.note(f"{settings.name}: {parameters:,} parameters, {settings.training.steps} steps, into {settings.folder}")
     console.note(f"{len(training)} images to train on, {len(measured)} to measure on")
@@ -137,7 +137,7 @@ def _check_against(settings: Settings, folders: list[Path]) -> int:
     from mair_cli.training.contamination import find_contamination
     from mair_cli.training.images import find_images
 
-    training = find_images(settings.data.images, settings.data.exclude)
+    training = find_images(settings.data.images + settings.data.pairs, settings.data.exclude)
     forbidden = find_images([str(folder) for folder in folders], settings.data.exclude)
     with console.progress("comparing", len(training) + len(forbidden), "image") as bar:
         matches = find_contamination(training, forbidden, on_image=bar.advance)

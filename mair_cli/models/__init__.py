@@ -9,12 +9,14 @@ from torch import nn
 from mair_cli.models.blocks import VisionMambaModule
 from mair_cli.models.config import MaIRConfig, MaIRUNetConfig, MambaIRConfig, NetworkConfig, config_from_mapping
 from mair_cli.models.mair import MaIR
+from mair_cli.models.network import Network
 
 __all__ = [
     "MaIR",
     "MaIRConfig",
     "MaIRUNetConfig",
     "MambaIRConfig",
+    "Network",
     "NetworkConfig",
     "build_network",
     "config_from_mapping",
@@ -22,7 +24,7 @@ __all__ = [
 ]
 
 
-def build_network(config: Mapping[str, object] | NetworkConfig) -> nn.Module:
+def build_network(config: Mapping[str, object] | NetworkConfig) -> Network:
     """A freshly initialised network in eval mode (network.md, 8).
 
     Args:

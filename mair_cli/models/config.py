@@ -49,7 +49,8 @@ class MaIRConfig:
         img_range: factor on the input after the mean is taken off.
         resi_connection: `1conv` or `3conv`.
         drop_path_rate: stochastic depth of the last block while training; rises linearly from 0 at the first.
-        noise_level_map: an extra constant input channel σ/255, so that one denoiser serves every noise level (ours).
+        noise_level_map: an extra constant input channel σ/255, so that one network serves every noise level (ours).
+        jpeg_level_map: likewise (100 - Q)/100 for JPEG quality Q (ours; see `models.levels`).
         scan_pattern: one of `mair_cli.ops.nested_scan.SCAN_PATTERNS` (for ablations; published: `nested`).
         shift: whether every second block shifts its stripes (for ablations; published: True).
         aggregation: `shuffle` (sequence shuffle attention, published) or `sum` of the directions (for ablations).
@@ -67,6 +68,7 @@ class MaIRConfig:
     resi_connection: str = "1conv"
     drop_path_rate: float = 0.1
     noise_level_map: bool = False
+    jpeg_level_map: bool = False
     scan_pattern: str = "nested"
     shift: bool = True
     aggregation: Aggregation = "shuffle"
@@ -136,6 +138,8 @@ class MaIRUNetConfig:
         scan_len: stripe width in pixels, the same at all levels.
         dual_pixel_task: two views in, no residual image.
         drop_path_rate: as in `MaIRConfig`.
+        noise_level_map: as in `MaIRConfig`.
+        jpeg_level_map: as in `MaIRConfig`.
     """
 
     inp_channels: int = 3
@@ -149,6 +153,8 @@ class MaIRUNetConfig:
     scan_len: int = 8
     dual_pixel_task: bool = False
     drop_path_rate: float = 0.1
+    noise_level_map: bool = False
+    jpeg_level_map: bool = False
 
     def __post_init__(self) -> None:
         """Check every setting; raises UsageError naming the first that does not fit."""

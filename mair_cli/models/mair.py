@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from mair_cli.models.blocks import ResidualMambaBlock, VisionMambaModule, initialise_linear_layers
 from mair_cli.models.config import MaIRConfig
+from mair_cli.models.levels import Level, append_level_maps, level_count
+from mair_cli.models.network import Network
 
 RGB_MEAN = (0.4488, 0.4371, 0.4040)
 """Mean colour of DIV2K, subtracted from every input; from the published settings."""
@@ -90,7 +92,7 @@ def _upsampler(scale: int, width: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-class MaIR(nn.Module):
+class MaIR(Network):
     """Mamba-based image restoration network.
 
     Attributes:
@@ -105,11 +107,11 @@ class MaIR(nn.Module):
 
     def __init__(self, config: MaIRConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config: MaIRConfig = config
         self.scale = config.upscale
         width = config.embed_dim
         rates = iter(np.linspace(0, config.drop_path_rate, sum(config.depths)).tolist())
-        self.conv_first = nn.Conv2d(3 + config.noise_level_map, width, 3, padding=1)
+        self.conv_first = nn.Conv2d(3 + level_count(config), width, 3, padding=1)
         self.patch_embed = nn.Sequential(OrderedDict(norm=nn.LayerNorm(width)))
         self.layers = nn.ModuleList(self._group(config, list(islice(rates, depth))) for depth in config.depths)
         self.norm = nn.LayerNorm(width)
@@ -128,34 +130,31 @@ class MaIR(nn.Module):
         self.register_buffer("mean", torch.tensor(RGB_MEAN).view(1, 3, 1, 1), persistent=False)
         initialise_linear_layers(self)
 
-    def forward(self, image: Tensor, noise_level: Tensor | float | None = None) -> Tensor:
+    def forward(self, image: Tensor, noise_level: Level | None = None, jpeg_level: Level | None = None) -> Tensor:
         """Restore a batch.
 
         Args:
             image: (B, 3, H, W) float, RGB in [0, 1].
-            noise_level: σ/255, a number or (B,); only, and always, for networks with a noise-level map.
+            noise_level: σ/255, a number or (B,), for networks with a noise-level map; left out it is 0, no noise.
+            jpeg_level: (100 - Q)/100, a number or (B,), for networks with a JPEG-level map; left out it is 0, no JPEG.
 
         Returns:
             (B, 3, H · scale, W · scale) float, RGB, about [0, 1] (not clipped).
 
         Raises:
-            ValueError: a noise level is missing, or given to a network without a noise-level map.
+            ValueError: a level is given to a network without its map, or a denoiser is not told the noise level.
         """
-        if self.config.noise_level_map != (noise_level is not None):
-            raise ValueError("noise_level goes with networks that have a noise-level map, and only with those")
+        if self.config.noise_level_map and self.config.upsampler is None and noise_level is None:
+            raise ValueError("noise_level is missing: a denoiser with a noise-level map has to be told")
         assert isinstance(self.mean, Tensor)
         x = (image - self.mean) * self.config.img_range
-        entry = x if noise_level is None else torch.cat([x, self._noise_level_map(x, noise_level)], dim=1)
+        entry = append_level_maps(x, self.config, noise_level, jpeg_level)
         shallow = self.conv_first(entry.contiguous(memory_format=torch.channels_last))
         deep = self.patch_embed(shallow.permute(0, 2, 3, 1))
         for group in self.layers:
             deep = group(deep)
         features = self.conv_after_body(self.norm(deep).permute(0, 3, 1, 2)) + shallow
         return self._head(features, x) / self.config.img_range + self.mean
-
-    def _noise_level_map(self, x: Tensor, noise_level: Tensor | float) -> Tensor:
-        level = torch.as_tensor(noise_level, dtype=x.dtype, device=x.device).reshape(-1, 1, 1, 1)
-        return level.expand(x.shape[0], 1, *x.shape[2:])
 
     def _head(self, features: Tensor, x: Tensor) -> Tensor:
         """From features (B, C, H, W) to colours; `x` is the normalised input, which denoising adds."""

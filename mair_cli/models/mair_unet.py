@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from mair_cli.models.blocks import ResidualMambaBlock, VisionMambaModule, initialise_linear_layers
 from mair_cli.models.config import MaIRUNetConfig
+from mair_cli.models.levels import Level, append_level_maps, level_count
+from mair_cli.models.network import Network
 
 ENCODER_STATES = (4, 8, 16, 32)
 """N, state size, of encoder levels 1, 2, 3 and of the latent level; published values, not among the settings."""
@@ -93,7 +95,7 @@ def reflect_to_multiple(image: Tensor, multiple: int) -> Tensor:
     return image
 
 
-class MaIRUNet(nn.Module):
+class MaIRUNet(Network):
     """U-shaped Mamba-based image restoration network.
 
     Attributes:
@@ -108,11 +110,11 @@ class MaIRUNet(nn.Module):
 
     def __init__(self, config: MaIRUNetConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config: MaIRUNetConfig = config
         dim, counts, flp, mlp = config.dim, config.num_blocks, config.flp_ratio, config.mlp_ratio
         total = sum(counts) + sum(counts[:3]) + config.num_refinement_blocks
         rate = (config.drop_path_rate * position / (total - 1) for position in range(total))
-        self.patch_embed = PatchEmbedding(config.inp_channels, dim)
+        self.patch_embed = PatchEmbedding(config.inp_channels + level_count(config), dim)
         self.encoder_level1 = _blocks(config, counts[0], dim, ENCODER_STATES[0], flp, rate)
         self.down1_2 = Downsample(dim)
         self.encoder_level2 = _blocks(config, counts[1], 2 * dim, ENCODER_STATES[1], mlp, rate)
@@ -135,18 +137,23 @@ class MaIRUNet(nn.Module):
         self.output = _convolution(2 * dim, config.out_channels)
         initialise_linear_layers(self)
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor, noise_level: Level | None = None, jpeg_level: Level | None = None) -> Tensor:
         """Restore a batch.
 
         Args:
             image: (B, 3, H, W) float, RGB in [0, 1], any size; (B, 6, H, W), both views, with `dual_pixel_task`.
+            noise_level: as in `MaIR.forward`.
+            jpeg_level: as in `MaIR.forward`.
 
         Returns:
             (B, 3, H, W) float, RGB, about [0, 1] (not clipped).
+
+        Raises:
+            ValueError: a level is given to a network without its map.
         """
         height, width = image.shape[2:]
         padded = reflect_to_multiple(image, self.size_multiple)
-        level1 = self.patch_embed(padded)
+        level1 = self.patch_embed(append_level_maps(padded, self.config, noise_level, jpeg_level))
         features = self.refinement(self._levels(level1))
         if self.config.dual_pixel_task:
             out = self.output((features + _on_pixels(self.skip_conv, level1)).permute(0, 3, 1, 2))

@@ -197,8 +197,7 @@ class Restorer:
 
     @property
     def _config(self) -> NetworkConfig:
-        config: NetworkConfig = self.network.config  # type: ignore[assignment]
-        return config
+        return self.network.config
 
     def _check_scale(self, wanted: int | None) -> None:
         if wanted is not None and wanted != self.scale:

@@ -1,12 +1,13 @@
 """Settings of a training run: a TOML file read into frozen dataclasses; an unknown key or a wrong type is an error.
 
-Every field below is a key of the file; its section is the lower-case name of the class (`[data]`, `[training]`,
-`[validation]`), and `[network]` holds the published constructor names (see `mair_cli.models.config`).
+Every field below is a key of the file; its section is the lower-case name of the class (`[data]`, `[degradation]`,
+`[training]`, `[validation]`), and `[network]` holds the published constructor names (see `mair_cli.models.config`).
 """
 
 from __future__ import annotations
 
 import difflib
+import math
 import sys
 import typing
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from mair_cli.data.degradations import Degradation, Kernel, Subsampling
 from mair_cli.errors import UsageError
 from mair_cli.models.config import MaIRConfig, MaIRUNetConfig, config_from_mapping
 
@@ -36,16 +38,20 @@ PUBLISHED_MILESTONES = (0.5, 0.8, 0.9, 0.95)
 class DataSettings:
     """`[data]`: where the training images are and what is cut from them."""
 
-    images: tuple[str, ...]
-    """Folders (searched in depth) or files, relative to the current folder."""
+    images: tuple[str, ...] = ()
+    """Folders (searched in depth) or files, relative to the current folder; inputs are made from them."""
+    pairs: tuple[str, ...] = ()
+    """Instead of `images`: a folder of inputs and one of targets, paired by file name without its ending."""
+    targets: tuple[str, ...] = ()
+    """Folders of another network's outputs for `images`, by the same names: what is learnt instead of the original."""
+    target_share: tuple[float, ...] = (1.0,)
+    """Share of the patches whose target comes from `targets`: one number, or at the first step and at the last."""
     exclude: tuple[str, ...] = ()
     """Patterns of file names to leave out, such as `"*_LR.png"`."""
     patch: int = 32
     """Side of a patch in input pixels; the target patch is `scale` times as wide."""
     batch: int = 8
     """Patches per step, over all processes together."""
-    noise: tuple[float, ...] = (0.0, 75.0)
-    """Denoising: the lowest and the highest noise level of 255, drawn uniformly per patch; one number fixes it."""
     zoom: tuple[float, ...] = (1.0,)
     """Sizes at which each image takes part: `[1.0, 0.5]` adds a copy of half the width (bicubic, antialiased)."""
     candidates: int = 1
@@ -54,6 +60,38 @@ class DataSettings:
     """Folder for decoded images, read by memory mapping; empty keeps them in memory."""
     workers: int = 1
     """Background threads that prepare batches."""
+
+
+@dataclass(frozen=True)
+class DegradationSettings:
+    """`[degradation]`: what is done to input patches, drawn for each; what is drawn is told to networks with levels.
+
+    In this order: a filter that makes the image smaller, noise, JPEG. A range is `[lowest, highest]`, drawn uniformly,
+    or one number; a share is a probability.
+    """
+
+    clean_share: float = 0.0
+    """Patches that neither noise nor JPEG touches, so that clean images lose nothing."""
+    kernels: tuple[str, ...] = ("bicubic",)
+    """Super-resolution: filters that make the input: bicubic (MATLAB's), lanczos, area, bilinear."""
+    kernel_shares: tuple[float, ...] = (1.0,)
+    """One share for each of `kernels`."""
+    noise: tuple[float, ...] = ()
+    """Standard deviation of 255; empty for none."""
+    noise_share: float = 1.0
+    """Share of noisy patches among those that are not clean."""
+    jpeg: tuple[int, ...] = ()
+    """Quality, 1 to 100; empty for none."""
+    jpeg_share: float = 1.0
+    """Share of JPEGs among patches that are neither clean nor noisy."""
+    jpeg_after_noise_share: float = 1.0
+    """Share of JPEGs among noisy patches."""
+    subsampling: tuple[str, ...] = ("4:2:0", "4:4:4")
+    """How the colour of JPEGs is sampled."""
+    subsampling_shares: tuple[float, ...] = (0.75, 0.25)
+    """One share for each of `subsampling`."""
+    twice_share: float = 0.0
+    """Share of JPEGs compressed twice, first with another quality drawn from `jpeg`; told is the second."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +138,9 @@ class ValidationSettings:
     every: int = 1000
     crop: int = 0
     """Measure only the central square of this side, in target pixels; 0 takes the whole image."""
-    noise: tuple[float, ...] = (15.0, 25.0, 50.0)
-    """Denoising: the noise levels that are measured."""
+    degradations: tuple[str, ...] = ()
+    """What is measured: `clean`, `jpeg 75`, `noise 25`, `noise 15 jpeg 50` …; each is a row of the log. Empty: clean
+    for super-resolution and pairs, noise 15, 25 and 50 for denoising. The best network has the highest mean of them."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +152,7 @@ class Settings:
     network: MaIRConfig
     data: DataSettings
     training: TrainingSettings
+    degradation: DegradationSettings = field(default_factory=DegradationSettings)
     validation: ValidationSettings = field(default_factory=ValidationSettings)
     output: str = ""
     """Run folder; `runs/NAME` when empty."""
@@ -131,7 +171,7 @@ class Settings:
         """Everything as plain values, as the file would hold it."""
         mapping: dict[str, object] = {"name": self.name, "task": self.task, "output": self.output}
         mapping["network"] = self.network.to_mapping()
-        for section in ("data", "training", "validation"):
+        for section in ("data", "degradation", "training", "validation"):
             mapping[section] = {
                 key: list(value) if isinstance(value, tuple) else value
                 for key, value in asdict(getattr(self, section)).items()
@@ -168,17 +208,37 @@ def settings_from_mapping(mapping: Mapping[str, object], source: str = "settings
     network = config_from_mapping(_section(mapping, "network", source))
     if isinstance(network, MaIRUNetConfig):
         raise UsageError(f"{source}: the U-shaped network cannot be trained here; [network] must describe MaIR")
+    data, degradation, validation = (
+        dict(_section(mapping, key, source)) for key in ("data", "degradation", "validation")
+    )
+    if mapping["task"] == "denoise":
+        _fill_in_denoising(data, degradation, validation)
     settings = Settings(
         name=_convert(mapping["name"], str, f"{source}: name"),
         task=_convert(mapping["task"], str, f"{source}: task"),
         network=network,
-        data=_build(DataSettings, _section(mapping, "data", source), f"{source}: data"),
+        data=_build(DataSettings, data, f"{source}: data"),
+        degradation=_build(DegradationSettings, degradation, f"{source}: degradation"),
         training=_build(TrainingSettings, _section(mapping, "training", source), f"{source}: training"),
-        validation=_build(ValidationSettings, _section(mapping, "validation", source), f"{source}: validation"),
+        validation=_build(ValidationSettings, validation, f"{source}: validation"),
         output=_convert(mapping.get("output", ""), str, f"{source}: output"),
     )
     _check(settings, source)
     return settings
+
+
+def _fill_in_denoising(data: dict[str, object], degradation: dict[str, object], validation: dict[str, object]) -> None:
+    """Denoising without a word about degradations adds noise of every strength, as does the older key `data.noise`."""
+    if "noise" in data:
+        degradation.setdefault("noise", data.pop("noise"))
+    elif not degradation and "pairs" not in data:
+        degradation["noise"] = [0.0, 75.0]
+    if "noise" in validation:
+        levels = validation.pop("noise")
+        given = levels if isinstance(levels, list | tuple) else [levels]
+        validation.setdefault("degradations", [f"noise {level}" for level in given])
+    elif "degradations" not in validation and "pairs" not in data:
+        validation["degradations"] = ["noise 15", "noise 25", "noise 50"]
 
 
 def parse_value(text: str) -> object:
@@ -219,7 +279,7 @@ def _refuse_unknown(mapping: Mapping[str, object], known: set[str], where: str) 
             raise UsageError(f"{where}: unknown key {key!r}{hint}")
 
 
-Section = typing.TypeVar("Section", DataSettings, TrainingSettings, ValidationSettings)
+Section = typing.TypeVar("Section", DataSettings, DegradationSettings, TrainingSettings, ValidationSettings)
 
 
 def _build(kind: type[Section], mapping: Mapping[str, object], where: str) -> Section:
@@ -266,14 +326,18 @@ def _check(settings: Settings, source: str) -> None:
     sharpens = settings.network.upsampler is not None
     for wrong, message in (
         (not settings.name or "/" in settings.name, "name must be a plain word: it names the exported file"),
-        (not data.images, "data.images names no folder"),
+        (not data.images and not data.pairs, "data.images names no folder (nor does data.pairs)"),
+        (bool(data.images) and bool(data.pairs), "data.images and data.pairs exclude each other"),
+        (len(data.pairs) not in (0, 2), "data.pairs wants two folders: inputs and targets"),
+        (
+            bool(data.targets) and (bool(data.pairs) or data.zoom != (1.0,)),
+            "data.targets belongs to data.images at their own size: without data.pairs and data.zoom",
+        ),
+        (not _shares(data.target_share, (1, 2)), "data.target_share must be a share, 0 to 1, or two"),
         (settings.task == "sr" and not sharpens, "task 'sr' needs network.upsampler"),
         (settings.task == "denoise" and sharpens, "task 'denoise' needs a network without upsampler"),
         (settings.task == "sr" and settings.network.upscale < 2, "task 'sr' needs network.upscale of 2 or more"),
-        (settings.network.noise_level_map and settings.task == "sr", "network.noise_level_map belongs to 'denoise'"),
         (min(data.patch, data.batch, data.workers, data.candidates) < 1, "data: counts must be at least 1"),
-        (len(data.noise) not in (1, 2) or min(data.noise) < 0, "data.noise must be one level or [lowest, highest]"),
-        (list(data.noise) != sorted(data.noise), "data.noise must rise: [lowest, highest]"),
         (not data.zoom or min(data.zoom) <= 0 or max(data.zoom) > 1, "data.zoom must hold sizes in (0, 1]"),
         (min(training.steps, training.save_every, training.log_every) < 1, "training: counts must be at least 1"),
         (training.learning_rate <= 0, "training.learning_rate must be above 0"),
@@ -289,3 +353,43 @@ def _check(settings: Settings, source: str) -> None:
     ):
         if wrong:
             raise UsageError(f"{source}: {message}")
+    _check_degradation(settings, source)
+
+
+def _check_degradation(settings: Settings, source: str) -> None:
+    told = settings.degradation
+    for values, low, high, name in (
+        (told.noise, 0.0, 255.0, "noise"),
+        (told.jpeg, 1, 100, "jpeg"),
+    ):
+        if len(values) > 2 or list(values) != sorted(values) or any(not low <= value <= high for value in values):
+            raise UsageError(
+                f"{source}: degradation.{name} must be one number or [lowest, highest] within {low:g} to {high:g}"
+            )
+    for names, allowed, name in (
+        (told.kernels, typing.get_args(Kernel), "kernels"),
+        (told.subsampling, typing.get_args(Subsampling), "subsampling"),
+    ):
+        if not names or not set(names) <= set(allowed):
+            raise UsageError(f"{source}: degradation.{name} must be some of {', '.join(allowed)}")
+    for shares, names, name in (
+        (told.kernel_shares, told.kernels, "kernel_shares"),
+        (told.subsampling_shares, told.subsampling, "subsampling_shares"),
+    ):
+        if not _shares(shares, (len(names),)) or not math.isclose(sum(shares), 1, abs_tol=1e-6):
+            raise UsageError(f"{source}: degradation.{name} must be {len(names)} shares that add up to 1")
+    for name in ("clean_share", "noise_share", "jpeg_share", "jpeg_after_noise_share", "twice_share"):
+        if not _shares((getattr(told, name),), (1,)):
+            raise UsageError(f"{source}: degradation.{name} must lie in 0 to 1")
+    if told.kernels != ("bicubic",) and (settings.task != "sr" or settings.data.pairs):
+        raise UsageError(f"{source}: degradation.kernels belongs to task 'sr' with data.images")
+    for text in settings.validation.degradations:
+        try:
+            Degradation.parse(text)
+        except UsageError as error:
+            raise UsageError(f"{source}: validation.degradations: {error}") from error
+
+
+def _shares(values: Sequence[float], lengths: Sequence[int]) -> bool:
+    """Whether `values` are shares, 0 to 1, and as many as one of `lengths`."""
+    return len(values) in lengths and all(0 <= value <= 1 for value in values)

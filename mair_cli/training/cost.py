@@ -7,10 +7,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from mair_cli.models import Network
 from mair_cli.models.blocks import VisionMambaModule
+from mair_cli.models.levels import known_levels
 
 
-def multiply_adds_per_pixel(network: nn.Module) -> float:
+def multiply_adds_per_pixel(network: Network) -> float:
     """Multiply-adds per input pixel of MaIR: matrix products, convolutions and the scan.
 
     The scan of one channel along one direction takes, at each pixel, the projection of the step size (R), decay, inflow
@@ -32,7 +34,7 @@ def multiply_adds_per_pixel(network: nn.Module) -> float:
     image = torch.zeros(1, 3, side, side, device=next(network.parameters()).device)
     try:
         with torch.inference_mode():
-            network(image, 0.0) if getattr(network.config, "noise_level_map", False) else network(image)
+            network(image, **known_levels(network.config, 0.0, 0.0))
     finally:
         for hook in hooks:
             hook.remove()

@@ -8,7 +8,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from fractions import Fraction
 from pathlib import Path
@@ -22,7 +22,7 @@ from mair_cli.errors import TrainingError, UsageError
 logger = logging.getLogger(__name__)
 
 # Part of the names of cached files: raise it when the arrays made from an image change.
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,28 @@ class ImagePair:
         name: file name, for messages.
         low: (h, w, 3) uint8 RGB, the input; for denoising the clean image itself.
         high: (h * scale, w * scale, 3) uint8 RGB, the target.
+        teacher: like `high`, another network's output for `low`; None without one.
     """
 
     name: str
     low: np.ndarray
     high: np.ndarray
+    teacher: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """Files that one training image is made from.
+
+    Attributes:
+        image: the target; the input is made from it where `given` is None.
+        given: the input, for pairs.
+        teacher: another network's output, to learn from instead of the target.
+    """
+
+    image: Path
+    given: Path | None = None
+    teacher: Path | None = None
 
 
 def find_images(places: Sequence[str], exclude: Sequence[str] = ()) -> list[Path]:
@@ -58,6 +75,43 @@ def find_images(places: Sequence[str], exclude: Sequence[str] = ()) -> list[Path
     if not kept:
         raise UsageError(f"no images in {', '.join(places)}" + (" after leaving out `exclude`" if found else ""))
     return kept
+
+
+def find_pairs(places: Sequence[str], exclude: Sequence[str] = ()) -> list[Source]:
+    """Pairs of a folder of inputs and one of targets, matched by name without its ending, sorted by target.
+
+    Raises UsageError when a folder is missing or empty, names are ambiguous, or an image has no partner.
+    """
+    inputs, targets = (_by_name([place], exclude) for place in places)
+    lonely = sorted(inputs.keys() ^ targets.keys())
+    if lonely:
+        raise UsageError(
+            f"data.pairs: {len(lonely)} images have no partner of the same name, such as {lonely[0]!r} "
+            f"({places[0]}: {len(inputs)} images, {places[1]}: {len(targets)})"
+        )
+    return [Source(targets[name], given=inputs[name]) for name in sorted(targets)]
+
+
+def with_teacher(sources: Sequence[Source], places: Sequence[str]) -> list[Source]:
+    """Add to each source the file of its name in `places`; raises UsageError when one is missing."""
+    if not places:
+        return list(sources)
+    taught = _by_name(places, ())
+    missing = [source.image for source in sources if source.image.stem not in taught]
+    if missing:
+        raise UsageError(
+            f"data.targets: nothing for {len(missing)} of {len(sources)} images, such as {missing[0].name}"
+        )
+    return [replace(source, teacher=taught[source.image.stem]) for source in sources]
+
+
+def _by_name(places: Sequence[str], exclude: Sequence[str]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in find_images(places, exclude):
+        other = found.setdefault(path.stem, path)
+        if other != path:
+            raise UsageError(f"{other} and {path} have the same name: which of them is meant?")
+    return found
 
 
 def decode_rgb(path: Path) -> np.ndarray:
@@ -83,15 +137,15 @@ def make_pair(name: str, image: np.ndarray, scale: int) -> ImagePair:
 
 
 def load_pairs(
-    paths: Sequence[Path], scale: int, zoom: Sequence[float] = (1.0,), cache: str = "", workers: int = 2
+    sources: Sequence[Source], scale: int, zoom: Sequence[float] = (1.0,), cache: str = "", workers: int = 2
 ) -> list[ImagePair]:
-    """Decode `paths` once, at every size in `zoom`, into pairs; the order is that of `paths`, then of `zoom`.
+    """Decode `sources` once, at every size in `zoom`, into pairs; the order is that of `sources`, then of `zoom`.
 
     With `cache` the arrays are kept in that folder as `.npy` files and mapped into memory, so that sets larger than
     the memory can be used and a later run starts at once. Raises ImageError, or TrainingError when the cache cannot
-    be written.
+    be written or sizes do not fit one another.
     """
-    jobs = [(path, factor) for path in paths for factor in zoom]
+    jobs = [(source, factor) for source in sources for factor in zoom]
     with ThreadPoolExecutor(workers) as pool:
         pairs = list(pool.map(lambda job: _load(job[0], job[1], scale, cache), jobs))
     pixels = sum(pair.high.shape[0] * pair.high.shape[1] for pair in pairs)
@@ -99,19 +153,48 @@ def load_pairs(
     return pairs
 
 
-def _load(path: Path, factor: float, scale: int, cache: str) -> ImagePair:
+def _load(source: Source, factor: float, scale: int, cache: str) -> ImagePair:
     if not cache:
-        return make_pair(path.name, _zoomed(decode_rgb(path), factor), scale)
-    status = path.stat()
-    key = f"{CACHE_VERSION}|{path.resolve()}|{status.st_size}|{status.st_mtime_ns}|{factor}|{scale}"
-    stem = Path(cache).expanduser() / hashlib.sha256(key.encode()).hexdigest()[:24]
-    files = stem.with_suffix(".high.npy"), stem.with_suffix(".low.npy")
+        return _decode(source, factor, scale)
+    key = "|".join([str(CACHE_VERSION), *map(_identity, (source.image, source.given, source.teacher))])
+    stem = Path(cache).expanduser() / hashlib.sha256(f"{key}|{factor}|{scale}".encode()).hexdigest()[:24]
+    names = ["high", "low"] + (["teacher"] if source.teacher else [])
+    files = [stem.with_suffix(f".{name}.npy") for name in names]
     if not all(file.exists() for file in files):
-        pair = make_pair(path.name, _zoomed(decode_rgb(path), factor), scale)
-        for file, array in zip(files, (pair.high, pair.low), strict=True):
-            _save_array(file, array)
-    high, low = (np.load(file, mmap_mode="r", allow_pickle=False) for file in files)
-    return ImagePair(path.name, low, high)
+        pair = _decode(source, factor, scale)
+        for file, name in zip(files, names, strict=True):
+            _save_array(file, getattr(pair, name))
+    arrays = {name: np.load(file, mmap_mode="r", allow_pickle=False) for file, name in zip(files, names, strict=True)}
+    return ImagePair(source.image.name, **arrays)
+
+
+def _identity(path: Path | None) -> str:
+    """A file's place, size and date, by which a change is noticed."""
+    if path is None:
+        return ""
+    status = path.stat()
+    return f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}"
+
+
+def _decode(source: Source, factor: float, scale: int) -> ImagePair:
+    name, image = source.image.name, decode_rgb(source.image)
+    if source.given is not None:
+        low = decode_rgb(source.given)
+        _check_size(source.image, image, (low.shape[0] * scale, low.shape[1] * scale))
+        return ImagePair(name, low, image)
+    pair = make_pair(name, _zoomed(image, factor), scale)
+    if source.teacher is None:
+        return pair
+    teacher = decode_rgb(source.teacher)
+    _check_size(source.teacher, teacher, pair.high.shape[:2])
+    return replace(pair, teacher=teacher)
+
+
+def _check_size(path: Path, image: np.ndarray, wanted: tuple[int, ...]) -> None:
+    if image.shape[:2] != wanted:
+        raise TrainingError(
+            f"{path} has {image.shape[1]}x{image.shape[0]} pixels; {wanted[1]}x{wanted[0]} go with its input"
+        )
 
 
 def _zoomed(image: np.ndarray, factor: float) -> np.ndarray:

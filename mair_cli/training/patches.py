@@ -13,6 +13,8 @@ import numpy as np
 import torch
 
 from mair_cli.errors import TrainingError
+from mair_cli.training.config import DegradationSettings
+from mair_cli.training.degrading import degraded_patch, draw
 from mair_cli.training.images import ImagePair
 
 # Batches that wait ready; more only costs memory.
@@ -26,12 +28,14 @@ class Batch:
     Attributes:
         low: (B, 3, p, p) float32 RGB, the network's input, [0, 1] (noise may leave that range).
         high: (B, 3, p * scale, p * scale) float32 RGB in [0, 1].
-        noise_level: (B,) float32, standard deviation of the noise as a share of the range; None without noise.
+        noise_level: (B,) float32, standard deviation of the noise as a share of the range; 0 without noise.
+        jpeg_level: (B,) float32, (100 - quality) / 100 of the last compression; 0 without.
     """
 
     low: torch.Tensor
     high: torch.Tensor
-    noise_level: torch.Tensor | None
+    noise_level: torch.Tensor
+    jpeg_level: torch.Tensor
 
 
 class PatchSource:
@@ -41,8 +45,9 @@ class PatchSource:
         pairs: decoded images.
         scale: target pixels per input pixel.
         seed: every draw follows from it.
-        noise: None, or the lowest and highest noise level of 255 that is added to the input.
+        degradation: what is done to the input patches; None leaves them as they are.
         candidates: patches drawn for each one used; the one with most detail is taken.
+        teacher_share: share of a step's patches whose target is the teacher's output, where a pair has one.
     """
 
     def __init__(
@@ -50,14 +55,16 @@ class PatchSource:
         pairs: Sequence[ImagePair],
         scale: int,
         seed: int,
-        noise: tuple[float, float] | None = None,
+        degradation: DegradationSettings | None = None,
         candidates: int = 1,
+        teacher_share: Callable[[int], float] = lambda step: 1.0,
     ) -> None:
         self.pairs = list(pairs)
         self.scale = scale
         self.seed = seed
-        self.noise = noise
+        self.degradation = degradation or DegradationSettings()
         self.candidates = candidates
+        self.teacher_share = teacher_share
         areas = np.array([pair.low.shape[0] * pair.low.shape[1] for pair in self.pairs], dtype=np.float64)
         self._cumulative = np.cumsum(areas) / areas.sum()
 
@@ -76,34 +83,53 @@ class PatchSource:
         share = batch // world
         low = np.empty((share, patch, patch, 3), dtype=np.float32)
         high = np.empty((share, patch * self.scale, patch * self.scale, 3), dtype=np.float32)
-        levels = np.zeros(share, dtype=np.float32)
+        levels = np.zeros((2, share), dtype=np.float32)
         for i in range(share):
             rng = np.random.Generator(np.random.SFC64([self.seed, step, rank * share + i]))
-            small, large = self._draw(rng, patch)
-            np.divide(small, np.float32(255), out=low[i])
-            np.divide(large, np.float32(255), out=high[i])
-            if self.noise is not None:
-                levels[i] = rng.uniform(*self.noise) / 255
-                low[i] += levels[i] * rng.standard_normal(low[i].shape, dtype=np.float32)
-        return Batch(_images(low), _images(high), torch.from_numpy(levels) if self.noise is not None else None)
+            spot = self._choose(rng, patch)
+            turn = int(rng.integers(8))
+            teaches = rng.random() < self.teacher_share(step)
+            drawn = draw(self.degradation, rng)
+            small = degraded_patch(spot.pair.low, spot.pair.high, (spot.y, spot.x), patch, drawn, rng)
+            low[i] = turned(_unit_range(small), turn)
+            high[i] = turned(_unit_range(spot.target(self.scale, teaches)), turn)
+            levels[:, i] = drawn.levels
+        noise, jpeg = torch.from_numpy(levels)
+        return Batch(_images(low), _images(high), noise, jpeg)
 
-    def _draw(self, rng: np.random.Generator, patch: int) -> tuple[np.ndarray, np.ndarray]:
-        """One aligned, randomly turned pair of patches, uint8."""
-        drawn = [self._cut(rng, patch) for _ in range(self.candidates)]
-        small, large = drawn[0] if len(drawn) == 1 else max(drawn, key=lambda pair: detail(pair[1]))
-        turn = int(rng.integers(8))
-        return turned(small, turn), turned(large, turn)
+    def _choose(self, rng: np.random.Generator, patch: int) -> _Spot:
+        """Where the next patch is cut."""
+        drawn = [self._spot(rng, patch) for _ in range(self.candidates)]
+        return drawn[0] if len(drawn) == 1 else max(drawn, key=lambda spot: detail(spot.target(self.scale)))
 
-    def _cut(self, rng: np.random.Generator, patch: int) -> tuple[np.ndarray, np.ndarray]:
+    def _spot(self, rng: np.random.Generator, patch: int) -> _Spot:
         # Images are drawn in proportion to their area, so that every pixel is as likely as any other.
         pair = self.pairs[
             int(np.searchsorted(self._cumulative, rng.random(), side="right").clip(0, len(self.pairs) - 1))
         ]
         y = int(rng.integers(pair.low.shape[0] - patch + 1))
         x = int(rng.integers(pair.low.shape[1] - patch + 1))
-        s = self.scale
-        small = pair.low[y : y + patch, x : x + patch]
-        return small, pair.high[y * s : (y + patch) * s, x * s : (x + patch) * s]
+        return _Spot(pair, y, x, patch)
+
+
+@dataclass(frozen=True)
+class _Spot:
+    """A square of `side` input pixels in a pair, its corner at row `y` and column `x`."""
+
+    pair: ImagePair
+    y: int
+    x: int
+    side: int
+
+    def target(self, scale: int, teacher: bool = False) -> np.ndarray:
+        """The target patch, uint8: of the original, or of the teacher's output where there is one."""
+        whole = self.pair.teacher if teacher and self.pair.teacher is not None else self.pair.high
+        y, x, side = self.y * scale, self.x * scale, self.side * scale
+        return whole[y : y + side, x : x + side]
+
+
+def _unit_range(image: np.ndarray) -> np.ndarray:
+    return image.astype(np.float32) / np.float32(255) if image.dtype == np.uint8 else image
 
 
 def turned(image: np.ndarray, turn: int) -> np.ndarray:

@@ -26,7 +26,7 @@ _HARMLESS = {
     "validation.images",
     "validation.every",
     "validation.crop",
-    "validation.noise",
+    "validation.degradations",
 }
 
 

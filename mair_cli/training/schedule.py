@@ -29,3 +29,9 @@ def patch_and_batch(data: DataSettings, training: TrainingSettings, step: int) -
         if step >= round(share * training.steps):
             patch, batch = stage_patch, stage_batch
     return patch, batch
+
+
+def target_share(data: DataSettings, training: TrainingSettings, step: int) -> float:
+    """Share of the patches of step `step` that learn from `data.targets`: constant, or linear over the run."""
+    first, last = data.target_share[0], data.target_share[-1]
+    return first + (last - first) * step / max(1, training.steps - 1)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from mair_cli.errors import UsageError
 from mair_cli.training.config import Settings
-from mair_cli.training.images import ImagePair, find_images, load_pairs
+from mair_cli.training.images import ImagePair, Source, find_images, find_pairs, load_pairs, with_teacher
 from mair_cli.training.validation import central
 
 
@@ -21,25 +20,30 @@ class ImageSets:
     validation: list[ImagePair]
 
 
-def split_paths(settings: Settings) -> tuple[list[Path], list[Path]]:
-    """Paths to train on and to measure on: `validation.images`, and `validation.holdout` of the training images.
+def split_sources(settings: Settings) -> tuple[list[Source], list[Source]]:
+    """What to train on and what to measure on: `validation.images`, and `validation.holdout` of the training images.
 
     Raises UsageError when no image is found or none is left to train on.
     """
-    paths = find_images(settings.data.images, settings.data.exclude)
-    held = settings.validation.holdout
-    if held >= len(paths):
-        raise UsageError(f"validation.holdout = {held} leaves none of the {len(paths)} images to train on")
-    chosen = {paths[i] for i in np.linspace(0, len(paths) - 1, held + 2).round().astype(int)[1:-1]}
-    measured = [path for path in paths if path in chosen]
-    if settings.validation.images:
-        measured = find_images(settings.validation.images, settings.data.exclude) + measured
-    return [path for path in paths if path not in chosen], measured
+    data, validation = settings.data, settings.validation
+    if data.pairs:
+        sources = find_pairs(data.pairs, data.exclude)
+    else:
+        sources = [Source(path) for path in find_images(data.images, data.exclude)]
+    held = validation.holdout
+    if held >= len(sources):
+        raise UsageError(f"validation.holdout = {held} leaves none of the {len(sources)} images to train on")
+    chosen = set(np.linspace(0, len(sources) - 1, held + 2).round().astype(int)[1:-1].tolist())
+    measured = [source for i, source in enumerate(sources) if i in chosen]
+    if validation.images:
+        measured = [Source(path) for path in find_images(validation.images, data.exclude)] + measured
+    training = [source for i, source in enumerate(sources) if i not in chosen]
+    return with_teacher(training, data.targets), measured
 
 
 def load_sets(settings: Settings, validate: bool = True) -> ImageSets:
     """Decode all images of a run; with `validate` false, those to measure on are left out."""
-    training, measured = split_paths(settings)
+    training, measured = split_sources(settings)
     data, scale = settings.data, settings.scale
     pairs = load_pairs(training, scale, data.zoom, data.cache)
     crop = settings.validation.crop

@@ -10,9 +10,14 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from mair_cli.errors import TrainingError
+from mair_cli.models import Network, NetworkConfig
+from mair_cli.models.levels import level_count, level_names
 from mair_cli.weights.checkpoint import load_checkpoint
 
 logger = logging.getLogger(__name__)
+
+# Where levels enter: MaIR and MambaIR, the U-shaped network.
+FIRST_CONVOLUTIONS = {"conv_first.weight", "patch_embed.proj.weight"}
 
 
 @dataclass(frozen=True)
@@ -49,15 +54,37 @@ def load_partially(network: nn.Module, weights: Mapping[str, Tensor]) -> Partial
     return PartialLoad(tuple(loaded), tuple(skipped))
 
 
-def start_from(network: nn.Module, path: str) -> PartialLoad:
+def start_from(network: Network, path: str) -> PartialLoad:
     """Copy what fits from a checkpoint file, and log what was skipped.
+
+    Levels that only one of the two networks takes are no obstacle: new ones begin with weights of 0, so that at first
+    the network does what it did before.
 
     Raises CheckpointError when the file cannot be read, TrainingError when nothing in it fits.
     """
-    checkpoint = load_checkpoint(Path(path).expanduser())
-    outcome = load_partially(network, checkpoint.state_dict)
+    # The stripe width is that of the new network: no parameter depends on it, and many files do not tell their own.
+    stripe = network.config.scan_len
+    checkpoint = load_checkpoint(Path(path).expanduser(), stripe=None if path.endswith(".safetensors") else stripe)
+    weights = match_levels(checkpoint.state_dict, checkpoint.config, network.config)
+    outcome = load_partially(network, weights)
     total = len(outcome.loaded) + len(outcome.skipped)
     logger.info("started from %s: %d of %d entries taken over", path, len(outcome.loaded), total)
     for line in outcome.skipped:
         logger.warning("skipped %s", line)
     return outcome
+
+
+def match_levels(weights: Mapping[str, Tensor], there: NetworkConfig, here: NetworkConfig) -> dict[str, Tensor]:
+    """Lay the first convolution's input channels out as `here` has them: colours, then its levels, new ones 0."""
+    matched = dict(weights)
+    for name in FIRST_CONVOLUTIONS & matched.keys():
+        old = matched[name]
+        colors = old.shape[1] - level_count(there)
+        new = old.new_zeros(old.shape[0], colors + level_count(here), *old.shape[2:])
+        new[:, :colors] = old[:, :colors]
+        places = level_names(there)
+        for place, level in enumerate(level_names(here)):
+            if level in places:
+                new[:, colors + place] = old[:, colors + places.index(level)]
+        matched[name] = new
+    return matched

@@ -17,8 +17,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from mair_cli.data.degradations import Degradation
 from mair_cli.errors import TrainingError
 from mair_cli.models import build_network, set_backend
+from mair_cli.models.levels import known_levels
 from mair_cli.runtime.precision import arithmetic, check_precision
 from mair_cli.training.average import WeightAverage
 from mair_cli.training.config import Settings
@@ -31,12 +33,12 @@ from mair_cli.training.optimizers import make_optimizers
 from mair_cli.training.patches import Batch, PatchSource, prefetched
 from mair_cli.training.reports import Observer, Outcome, StepReport
 from mair_cli.training.resuming import check_same_run, refuse_to_overwrite, sole_user
-from mair_cli.training.schedule import learning_rate, patch_and_batch
+from mair_cli.training.schedule import learning_rate, patch_and_batch, target_share
 from mair_cli.training.sets import ImageSets, load_sets
 from mair_cli.training.starting import start_from
 from mair_cli.training.state import TrainingState, load_state, save_state
 from mair_cli.training.stopping import StopRequest
-from mair_cli.training.validation import Measurement, measure_denoising, measure_super_resolution
+from mair_cli.training.validation import Measurement, measure
 
 logger = logging.getLogger(__name__)
 
@@ -71,8 +73,14 @@ class Trainer:
         self.model = spread(self.network, world, device)
         self.optimizer = make_optimizers(training, self.network)
         self.loss = make_loss(training.loss, training.charbonnier_eps)
-        noise = (data.noise[0], data.noise[-1]) if settings.task == "denoise" else None
-        self.source = PatchSource(sets.training, settings.scale, training.seed, noise, data.candidates)
+        self.source = PatchSource(
+            sets.training,
+            settings.scale,
+            training.seed,
+            settings.degradation,
+            data.candidates,
+            lambda step: target_share(data, training, step),
+        )
         for step in (0, *(round(share * training.steps) for share, _, _ in training.stages)):
             patch, batch = patch_and_batch(data, training, step)
             self.source.check(patch)
@@ -166,11 +174,10 @@ class Trainer:
         self.optimizer.set_learning_rate(learning_rate(training, self.step))
         torch.manual_seed(_step_seed(training.seed, self.step, self.world.rank))
         low, high = (tensor.to(self.device, non_blocking=True) for tensor in (batch.low, batch.high))
+        noise, jpeg = batch.noise_level.to(self.device), batch.jpeg_level.to(self.device)
+        levels = known_levels(self.settings.network, noise, jpeg)
         with arithmetic(training.precision, self.device):
-            if self.settings.network.noise_level_map and batch.noise_level is not None:
-                output = self.model(low, batch.noise_level.to(self.device))
-            else:
-                output = self.model(low)
+            output = self.model(low, **levels)
         loss = self.loss(output.float(), high)
         self.network.zero_grad(set_to_none=True)
         loss.backward()
@@ -191,12 +198,9 @@ class Trainer:
 
     def _validate(self) -> None:
         settings, network = self.settings, self.average.network
-        if settings.task == "sr":
-            measured = measure_super_resolution(network, self.validation_pairs, settings.scale, self.device)
-        else:
-            told = settings.network.noise_level_map
-            levels = settings.validation.noise
-            measured = measure_denoising(network, self.validation_pairs, levels, self.device, told)
+        degradations = [Degradation.parse(text) for text in settings.validation.degradations or ("clean",)]
+        luma = settings.task == "sr"
+        measured = measure(network, self.validation_pairs, settings.scale, luma, degradations, self.device)
         mean = float(np.mean([item.psnr for item in measured]))
         best = self.best is None or mean > self.best
         for item in measured:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
 
-from mair_cli.data.noise import add_published_noise
+from mair_cli.data.degradations import Degradation, jpeg_level, noise_level, reduce_image
 from mair_cli.evaluation.metrics import psnr, ssim
+from mair_cli.models import Network
+from mair_cli.models.levels import known_levels
 from mair_cli.training.images import ImagePair
 
 # SSIM's window.
@@ -23,7 +24,7 @@ class Measurement:
     """Mean over the validation images.
 
     Attributes:
-        measure: what was measured, such as "Y x4" or "RGB s25".
+        measure: what was measured, such as "Y x4", "Y x4 q75" (JPEG) or "RGB s25" (noise).
         psnr: dB.
         ssim: at most 1.
     """
@@ -45,46 +46,49 @@ def central(pair: ImagePair, side: int, scale: int) -> ImagePair:
 
 
 @torch.inference_mode()
-def restore(network: nn.Module, image: np.ndarray, device: torch.device, sigma: float | None = None) -> np.ndarray:
+def restore(network: Network, image: np.ndarray, device: torch.device, told: Degradation) -> np.ndarray:
     """Run a whole image ((H, W, 3), uint8 or float in [0, 1]) through a network; returns uint8.
 
-    `sigma` (of 255) is passed on to networks with a noise-level map.
+    Of what was done to the image, `told`, the network is told the levels that it takes.
     """
     scaled = image.astype(np.float32) / np.float32(255) if image.dtype == np.uint8 else image
     x = torch.from_numpy(scaled).to(device).permute(2, 0, 1)[None]
-    output = network(x) if sigma is None else network(x, torch.full((1,), sigma / 255, device=device))
+    levels = known_levels(network.config, noise_level(told.sigma), jpeg_level(told.quality))
+    output = network(x, **levels)
     pixels = (output[0].float().clamp(0, 1) * 255).round().byte()
     restored: np.ndarray = pixels.permute(1, 2, 0).cpu().numpy()
     return restored
 
 
-def measure_super_resolution(
-    network: nn.Module, pairs: Sequence[ImagePair], scale: int, device: torch.device
+def measure(
+    network: Network,
+    pairs: Sequence[ImagePair],
+    scale: int,
+    luma: bool,
+    degradations: Sequence[Degradation],
+    device: torch.device,
 ) -> list[Measurement]:
-    """PSNR and SSIM on the Y channel, `scale` pixels cropped from every edge, the whole image at once."""
-    scores = []
-    for pair in pairs:
-        output = restore(network, pair.low, device)
-        scores.append(_score(output, pair.high, scale, True))
-    return [_mean(f"Y x{scale}", scores)]
+    """Mean PSNR and SSIM over `pairs` for each degradation, the whole image at once.
 
-
-def measure_denoising(
-    network: nn.Module, pairs: Sequence[ImagePair], sigmas: Sequence[float], device: torch.device, told: bool
-) -> list[Measurement]:
-    """PSNR and SSIM on RGB with the published seeded noise, for each of `sigmas` (of 255).
-
-    `told` says that the network takes the noise level as its second input.
+    Super-resolution is measured on Y with `scale` pixels cropped from every edge, tasks at the same size on RGB.
     """
     results = []
-    for sigma in sigmas:
+    for degradation in degradations:
         scores = []
         for pair in pairs:
-            noisy = add_published_noise(pair.high, sigma)
-            output = restore(network, noisy, device, sigma if told else None)
-            scores.append(_score(output, pair.high, 0, False))
-        results.append(_mean(f"RGB s{sigma:g}", scores))
+            small = pair.low if degradation.kernel == "bicubic" else reduce_image(pair.high, scale, degradation.kernel)
+            output = restore(network, degradation.apply(small), device, degradation)
+            scores.append(_score(output, pair.high, scale if luma else 0, luma))
+        results.append(_mean(_label(scale, luma, degradation), scores))
     return results
+
+
+def _label(scale: int, luma: bool, degradation: Degradation) -> str:
+    parts = [f"Y x{scale}" if luma else "RGB"]
+    parts += [degradation.kernel] if degradation.kernel != "bicubic" else []
+    parts += [f"s{degradation.sigma:g}"] if degradation.sigma else []
+    parts += [f"q{degradation.quality}"] if degradation.quality is not None else []
+    return " ".join(parts)
 
 
 def _score(output: np.ndarray, target: np.ndarray, crop: int, luma: bool) -> tuple[float, float]:

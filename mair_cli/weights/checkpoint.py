@@ -22,7 +22,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from mair_cli.errors import CheckpointError, MairError
-from mair_cli.models import MaIRUNetConfig, NetworkConfig, build_network, config_from_mapping
+from mair_cli.models import MaIRUNetConfig, Network, NetworkConfig, build_network, config_from_mapping
 from mair_cli.runtime.files import file_sha256, temporary_file
 from mair_cli.weights.pickle_check import check_pickle
 from mair_cli.weights.safetensors_file import add_metadata, check_digest, read_header
@@ -88,7 +88,7 @@ def load_network(
     config: Mapping[str, object] | NetworkConfig | None = None,
     device: str | torch.device = "cpu",
     stripe: int | None = None,
-) -> nn.Module:
+) -> Network:
     """A network with the weights of a checkpoint file, in eval mode, on `device`.
 
     Arguments and errors as in `load_checkpoint`. The network maps (B, 3, H, W) float32 RGB in [0, 1] to
@@ -349,12 +349,18 @@ def _infer_mair(state: Mapping[str, Tensor]) -> dict[str, object]:
         "resi_connection": "1conv" if "conv_after_body.weight" in state else "3conv",
     }
     if block + "conv_blk.cab.0.weight" in state:
-        return settings | {"channel_attention": _channel_attention(state, block + "conv_blk.cab.")}
+        attention = _channel_attention(state, block + "conv_blk.cab.")
+        return settings | {"channel_attention": attention, **_infer_levels(channels, 3)}
     return settings | {
         "mlp_ratio": _ratio(state[block + "conv_blk.fc1.weight"].shape[0], width),
-        "noise_level_map": channels == 4,
+        **_infer_levels(channels, 3),
         "aggregation": "shuffle" if block + "self_attention.gating.gating.1.weight" in state else "sum",
     }
+
+
+def _infer_levels(channels: int, colors: int) -> dict[str, object]:
+    """Input channels after the colours are levels; a single one is taken for the noise level, which came first."""
+    return {"noise_level_map": channels > colors, "jpeg_level_map": channels > colors + 1}
 
 
 def _channel_attention(state: Mapping[str, Tensor], prefix: str) -> str:
@@ -367,14 +373,16 @@ def _channel_attention(state: Mapping[str, Tensor], prefix: str) -> str:
 
 def _infer_unet(state: Mapping[str, Tensor]) -> dict[str, object]:
     dim, channels = state["patch_embed.proj.weight"].shape[:2]
+    dual = "skip_conv.weight" in state
     first, second = "encoder_level1.0.", "encoder_level2.0."
     return {
-        "inp_channels": channels,
+        "inp_channels": 6 if dual else 3,
         "dim": dim,
         "num_blocks": [_count(state, f"{level}.{{}}.") for level in _LEVELS],
         "num_refinement_blocks": _count(state, "refinement.{}."),
         "ssm_ratio": _ratio(state[first + "self_attention.conv2d.weight"].shape[0], dim),
         "flp_ratio": _ratio(state[first + "mlp.fc1.weight"].shape[0], dim),
         "mlp_ratio": _ratio(state[second + "mlp.fc1.weight"].shape[0], 2 * dim),
-        "dual_pixel_task": channels == 6,
+        "dual_pixel_task": dual,
+        **_infer_levels(channels, 6 if dual else 3),
     }

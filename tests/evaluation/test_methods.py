@@ -93,7 +93,7 @@ def test_weights_are_known_by_their_values_whatever_the_file(golden: Path, tmp_p
     task, options = Protocol("sr", 4), MethodOptions(device="cpu", stripe=8)
     first = build_method("a", task, options, golden / "light_d1_x4.pth")
     network = build_network({"upscale": 4, "embed_dim": 12, "depths": (1,), "scan_len": 8})
-    save_checkpoint(tmp_path / "b.safetensors", network.state_dict(), network.config, {})  # type: ignore[arg-type]
+    save_checkpoint(tmp_path / "b.safetensors", network.state_dict(), network.config, {})
     other = build_method("b", task, MethodOptions(device="cpu"), tmp_path / "b.safetensors")
     assert first.info.weights == build_method("c", task, options, golden / "light_d1_x4.pth").info.weights
     assert first.info.weights != other.info.weights == weights_digest(network)

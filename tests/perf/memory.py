@@ -20,7 +20,7 @@ from rich.progress import Progress
 from torch import Tensor
 
 from mair_cli.evaluation.peak_memory import PeakMemory
-from mair_cli.models import MaIRConfig, build_network
+from mair_cli.models import MaIRConfig, Network, NetworkConfig, build_network
 from mair_cli.pipeline.restorer import Restorer
 from mair_cli.weights.checkpoint import save_checkpoint
 
@@ -28,12 +28,14 @@ LIMIT = 3 * 2**30
 """Bytes beyond the result's own that the largest benchmark may take."""
 
 
-class Repeat(torch.nn.Module):
+class Repeat(Network):
     """Repeats pixels: nearly free, and the right shape."""
 
-    def __init__(self, scale: int) -> None:
+    size_multiple = 1
+
+    def __init__(self, scale: int, config: NetworkConfig) -> None:
         super().__init__()
-        self.scale = scale
+        self.scale, self.config = scale, config
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) → (B, 3, H·scale, W·scale)."""
@@ -48,9 +50,7 @@ def tiny_restorer(scale: int, tile: str, stand_in: bool) -> Restorer:
         save_checkpoint(path, build_network(config).state_dict(), config, {})
         restorer = Restorer(weights=path, tile="auto" if tile == "auto" else int(tile))
     if stand_in:
-        repeat = Repeat(scale)
-        repeat.config = config  # type: ignore[assignment]
-        restorer.network = repeat
+        restorer.network = Repeat(scale, config)
     return restorer
 
 

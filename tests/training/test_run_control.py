@@ -24,8 +24,9 @@ from mair_cli.training.curve import draw_curve
 from mair_cli.training.files import STATE_FILE, STEPS_FILE, VALIDATION_FILE
 from mair_cli.training.logbook import read_rows
 from mair_cli.training.reports import Observer
-from mair_cli.training.starting import load_partially
+from mair_cli.training.starting import load_partially, start_from
 from mair_cli.training.state import load_state, save_state
+from mair_cli.weights.checkpoint import save_checkpoint
 
 needs_posix = pytest.mark.skipif(os.name == "nt", reason="signals and limits of POSIX")
 
@@ -251,3 +252,31 @@ def test_the_curve_is_drawn_from_the_logs(tmp_path: Path) -> None:
     else:
         assert drawn is not None
         assert drawn.stat().st_size > 1000
+
+
+def test_new_levels_begin_without_influence_and_known_ones_keep_their_weights(tmp_path: Path) -> None:
+    plain, told = ({"upscale": 1, "upsampler": "", "embed_dim": 8, "depths": [1, 1], **levels} for levels in (
+        {"noise_level_map": True}, {"noise_level_map": True, "jpeg_level_map": True}))  # fmt: skip
+    old = build_network(plain)
+    save_checkpoint(tmp_path / "old.safetensors", old.state_dict(), old.config, {})
+    new = build_network(told)
+    assert not start_from(new, str(tmp_path / "old.safetensors")).skipped
+    image = torch.rand(1, 3, 9, 11)
+    torch.testing.assert_close(new(image, 0.1, 0.4), old(image, 0.1), rtol=0, atol=1e-6)
+
+
+@needs_posix
+def test_a_run_with_degradations_and_levels_resumes_to_the_bit(tmp_path: Path) -> None:
+    network = {"noise_level_map": True, "jpeg_level_map": True}
+    degradation = {"noise": [0, 25], "noise_share": 0.5, "jpeg": [20, 95], "clean_share": 0.2, "twice_share": 0.3}
+    validation = {"degradations": ["clean", "jpeg 50", "noise 10 jpeg 75"]}
+    recipes = [
+        settings(tmp_path / name, network=network, degradation=degradation, validation=validation)
+        for name in ("whole", "parts")
+    ]
+    run(recipes[0])
+    assert run(recipes[1], observer=Killer(4, signal.SIGTERM)).step == 4
+    assert run(recipes[1], resume=True).finished
+    assert same_tensors(saved(recipes[1]).network, saved(recipes[0]).network)
+    measured = log(recipes[0], "measure", file=VALIDATION_FILE)
+    assert [row[0] for row in measured][:3] == ["Y x2", "Y x2 q50", "Y x2 s10 q75"]

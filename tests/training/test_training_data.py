@@ -10,13 +10,17 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from PIL import Image
-from tiny_runs import image_folder, settings, texture
+from tiny_runs import image_folder, mapping, run, settings, texture
 
+from mair_cli.data.degradations import Kernel, reduce_image
 from mair_cli.data.resize import matlab_bicubic
 from mair_cli.errors import ImageError, TrainingError, UsageError
-from mair_cli.training.images import ImagePair, decode_rgb, find_images, load_pairs, make_pair
+from mair_cli.training.config import DegradationSettings, settings_from_mapping
+from mair_cli.training.degrading import Drawn, degraded_patch
+from mair_cli.training.images import ImagePair, Source, decode_rgb, find_images, load_pairs, make_pair
 from mair_cli.training.patches import Batch, PatchSource, detail, prefetched, turned
-from mair_cli.training.sets import load_sets, split_paths
+from mair_cli.training.schedule import target_share
+from mair_cli.training.sets import load_sets, split_sources
 
 
 def blocky(scale: int) -> ImagePair:
@@ -78,7 +82,7 @@ def test_inputs_are_matlabs_bicubic_of_whole_multiples(scale: int) -> None:
 
 
 def test_cached_images_are_mapped_equal_and_used_again(tmp_path: Path) -> None:
-    paths = find_images([str(image_folder(tmp_path / "images"))])
+    paths = [Source(path) for path in find_images([str(image_folder(tmp_path / "images"))])]
     plain = load_pairs(paths, 2, (1.0, 0.5))
     cache = tmp_path / "cache"
     for _ in range(2):
@@ -93,26 +97,26 @@ def test_cached_images_are_mapped_equal_and_used_again(tmp_path: Path) -> None:
 
 def test_a_changed_image_is_decoded_anew(tmp_path: Path) -> None:
     path = image_folder(tmp_path / "images", 1) / "0.png"
-    before = load_pairs([path], 2, cache=str(tmp_path / "cache"))[0].high.copy()
+    before = load_pairs([Source(path)], 2, cache=str(tmp_path / "cache"))[0].high.copy()
     Image.fromarray(255 - texture(0)).save(path)
-    after = load_pairs([path], 2, cache=str(tmp_path / "cache"))[0].high
+    after = load_pairs([Source(path)], 2, cache=str(tmp_path / "cache"))[0].high
     np.testing.assert_array_equal(after, 255 - before)
 
 
 def test_a_cache_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(TrainingError, match="image cache"):
-        load_pairs(find_images([str(image_folder(tmp_path / "images"))]), 2, cache=str(tmp_path / "file" / "cache"))
+        load_pairs([Source(image_folder(tmp_path / "x", 1) / "0.png")], 2, cache=str(tmp_path / "file" / "cache"))
 
 
 def test_held_out_images_are_not_trained_on(tmp_path: Path) -> None:
     recipe = settings(tmp_path, validation={"holdout": 2, "crop": 16})
-    training, measured = split_paths(recipe)
+    training, measured = split_sources(recipe)
     assert (len(training), len(measured)) == (2, 2)
-    assert not set(training) & set(measured)
+    assert not {source.image for source in training} & {source.image for source in measured}
     assert all(pair.high.shape == (16, 16, 3) for pair in load_sets(recipe).validation)
     with pytest.raises(UsageError, match="holdout"):
-        split_paths(settings(tmp_path, validation={"holdout": 4}))
+        split_sources(settings(tmp_path, validation={"holdout": 4}))
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3])
@@ -127,7 +131,7 @@ def test_input_and_target_patches_lie_on_one_another_under_all_turns(scale: int)
 
 def test_a_batch_follows_from_seed_and_step_alone() -> None:
     def batch(seed: int, step: int) -> npt.NDArray[np.float32]:
-        return bytes_of(PatchSource([blocky(2)], 2, seed, noise=(0, 50)).batch(step, 8, 4))[0]
+        return bytes_of(PatchSource([blocky(2)], 2, seed, DegradationSettings(noise=(0, 50))).batch(step, 8, 4))[0]
 
     np.testing.assert_array_equal(batch(1, 5), batch(1, 5))
     assert not np.array_equal(batch(1, 5), batch(1, 6))
@@ -136,14 +140,15 @@ def test_a_batch_follows_from_seed_and_step_alone() -> None:
 
 @pytest.mark.parametrize("world", [2, 4])
 def test_the_slices_of_several_processes_make_up_the_batch_of_one(world: int) -> None:
-    source = PatchSource([blocky(2), make_pair("other", texture(8), 2)], 2, 7, noise=(10, 50))
+    source = PatchSource(
+        [blocky(2), make_pair("other", texture(8), 2)], 2, 7, DegradationSettings(noise=(10, 50), jpeg=(20, 90))
+    )
     whole = source.batch(3, 8, 8)
     parts = [source.batch(3, 8, 8, rank, world) for rank in range(world)]
     np.testing.assert_array_equal(whole.low, np.concatenate([part.low for part in parts]))
     np.testing.assert_array_equal(whole.high, np.concatenate([part.high for part in parts]))
-    assert whole.noise_level is not None
-    levels = [part.noise_level for part in parts if part.noise_level is not None]
-    np.testing.assert_array_equal(whole.noise_level, np.concatenate(levels))
+    np.testing.assert_array_equal(whole.noise_level, np.concatenate([part.noise_level for part in parts]))
+    np.testing.assert_array_equal(whole.jpeg_level, np.concatenate([part.jpeg_level for part in parts]))
 
 
 def test_all_eight_turns_are_different_and_all_are_drawn() -> None:
@@ -164,8 +169,7 @@ def test_every_pixel_is_as_likely_whatever_image_it_lies_in() -> None:
 
 def test_noise_has_the_drawn_level_and_the_target_stays_clean() -> None:
     gray = np.full((64, 64, 3), 128, np.uint8)
-    batch = PatchSource([ImagePair("gray", gray, gray)], 1, 0, noise=(10, 60)).batch(0, 48, 16)
-    assert batch.noise_level is not None
+    batch = PatchSource([ImagePair("gray", gray, gray)], 1, 0, DegradationSettings(noise=(10, 60))).batch(0, 48, 16)
     levels = batch.noise_level.numpy() * 255
     np.testing.assert_array_equal(bytes_of(batch)[1], np.float32(128) / np.float32(255))
     measured = (bytes_of(batch)[0] - bytes_of(batch)[1]).std(axis=(1, 2, 3)) * 255
@@ -219,3 +223,116 @@ def test_an_error_while_preparing_reaches_the_loop_and_leaving_stops_the_threads
     next(batches)
     batches.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("patches") and thread.is_alive()]
+
+
+def degraded(settings_: DegradationSettings, count: int = 400, scale: int = 2) -> Batch:
+    return PatchSource([make_pair("x", texture(4, 96, 96), scale)], scale, 3, settings_).batch(0, 8, count)
+
+
+def test_shares_of_clean_noisy_and_compressed_patches_are_as_asked() -> None:
+    batch = degraded(
+        DegradationSettings(
+            clean_share=0.3, noise=(5, 20), noise_share=0.4, jpeg=(30, 90), jpeg_share=0.8, jpeg_after_noise_share=0.5
+        ),
+        4000,
+    )
+    noisy, compressed = batch.noise_level.numpy() > 0, batch.jpeg_level.numpy() > 0
+    assert (~noisy & ~compressed).mean() == pytest.approx(0.3 + 0.7 * 0.6 * 0.2, abs=0.025)
+    assert noisy.mean() == pytest.approx(0.7 * 0.4, abs=0.025)
+    assert (noisy & compressed).mean() == pytest.approx(0.7 * 0.4 * 0.5, abs=0.02)
+    levels = batch.jpeg_level.numpy()[compressed]
+    assert (round(float(levels.min()), 2), round(float(levels.max()), 2)) == (0.10, 0.70)
+
+
+def test_a_clean_patch_is_the_image_itself_whatever_the_others_go_through() -> None:
+    batch = degraded(DegradationSettings(clean_share=0.5, jpeg=(20, 30)))
+    untouched = degraded(DegradationSettings())
+    same = np.abs(batch.low.numpy() - untouched.low.numpy()).max(axis=(1, 2, 3)) == 0
+    np.testing.assert_array_equal(same, batch.jpeg_level.numpy() == 0)
+
+
+def test_told_is_the_last_of_two_compressions_and_both_leave_traces() -> None:
+    once = degraded(DegradationSettings(jpeg=(30, 90)))
+    twice = degraded(DegradationSettings(jpeg=(30, 90), twice_share=1.0))
+    np.testing.assert_array_equal(once.jpeg_level, twice.jpeg_level)
+    differs = np.abs(once.low.numpy() - twice.low.numpy()).max(axis=(1, 2, 3)) > 0
+    assert differs.mean() > 0.9
+
+
+def test_the_grid_of_a_compression_lies_at_any_phase_against_the_patch() -> None:
+    # One bright column in a gray image: ringing fills the compression's 8-pixel block, whose border tells the phase.
+    image = np.full((64, 64, 3), 128, np.uint8)
+    image[:, 40] = 255
+    rng = np.random.default_rng(0)
+    firsts = []
+    for column in range(16):
+        drawn = Drawn("bicubic", 0.0, (20,), "4:4:4", (0, column))
+        patch = degraded_patch(image, image, (16, 24), 32, drawn, rng)
+        assert patch.shape == (32, 32, 3)
+        firsts.append(int(np.flatnonzero((patch[0] != 128).any(axis=1))[0]))
+    assert firsts == [16 - (column % 8) if column % 8 else 16 for column in range(16)]
+
+
+@pytest.mark.parametrize("kernel", ["lanczos", "area", "bilinear"])
+def test_other_kernels_cut_from_the_middle_what_they_make_of_the_whole(kernel: Kernel) -> None:
+    pair = make_pair("x", texture(6, 96, 120), 4)
+    whole = reduce_image(pair.high, 4, kernel)
+    assert np.abs(whole.astype(int) - pair.low).max() > 3
+    for corner in ((0, 0), (8, 11), (16, 22)):
+        drawn = Drawn(kernel, 0.0, (), "4:2:0", (0, 0))
+        patch = degraded_patch(pair.low, pair.high, corner, 8, drawn, np.random.default_rng(0))
+        np.testing.assert_array_equal(patch, whole[corner[0] : corner[0] + 8, corner[1] : corner[1] + 8])
+
+
+def test_targets_of_a_teacher_are_used_in_the_asked_share(tmp_path: Path) -> None:
+    images, outputs = image_folder(tmp_path / "images", 2), tmp_path / "teacher"
+    outputs.mkdir()
+    for path in images.iterdir():
+        Image.new("RGB", (56, 48), (10, 20, 30)).save(outputs / path.name)
+    recipe = settings(tmp_path, data={"images": [str(images)], "targets": [str(outputs)], "target_share": [1.0, 0.5]})
+    pairs = load_sets(recipe).training
+    source = PatchSource(pairs, 2, 0, None, 1, lambda step: target_share(recipe.data, recipe.training, step))
+    taught = np.array([10, 20, 30], np.float32) / np.float32(255)
+
+    def share(step: int) -> float:
+        high = source.batch(step, 8, 600).high.numpy()
+        return float((high == taught[:, None, None]).all(axis=(1, 2, 3)).mean())
+
+    assert share(0) == 1.0
+    assert share(recipe.training.steps - 1) == pytest.approx(0.5, abs=0.06)
+
+
+def test_a_teacher_must_know_every_image_at_its_size(tmp_path: Path) -> None:
+    images, outputs = image_folder(tmp_path / "images", 2), tmp_path / "teacher"
+    outputs.mkdir()
+    Image.new("RGB", (56, 48)).save(outputs / "0.png")
+    data = {"images": [str(images)], "targets": [str(outputs)]}
+    validation = {"holdout": 0}
+    with pytest.raises(UsageError, match=r"1 of 2 images, such as 1\.png"):
+        load_sets(settings(tmp_path, data=data, validation=validation))
+    Image.new("RGB", (50, 48)).save(outputs / "1.png")
+    with pytest.raises(TrainingError, match=r"1\.png has 50x48 pixels; 56x48"):
+        load_sets(settings(tmp_path, data=data, validation=validation))
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_given_pairs_are_matched_by_name_and_learnt_as_they_are(tmp_path: Path, scale: int) -> None:
+    inputs, targets = tmp_path / "in", image_folder(tmp_path / "out", 3)
+    inputs.mkdir()
+    for path in targets.iterdir():
+        with Image.open(path) as image:
+            image.resize((56 // scale, 48 // scale)).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(
+                inputs / f"{path.stem}.webp", lossless=True
+            )
+    network = {} if scale == 2 else {"upscale": 1, "upsampler": ""}
+    recipe = mapping(tmp_path, network=network, data={"pairs": [str(inputs), str(targets)]})
+    del recipe["data"]["images"]
+    checked = settings_from_mapping(recipe | {"task": "sr" if scale == 2 else "denoise"})
+    pairs = load_sets(checked).training
+    for pair in pairs:
+        np.testing.assert_array_equal(pair.high, decode_rgb(targets / pair.name))
+        np.testing.assert_array_equal(pair.low, decode_rgb(inputs / f"{Path(pair.name).stem}.webp"))
+    assert run(checked).finished
+    (inputs / "0.webp").rename(inputs / "other.webp")
+    with pytest.raises(UsageError, match=r"data\.pairs: 2 images have no partner"):
+        load_sets(checked)

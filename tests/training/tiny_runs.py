@@ -65,7 +65,7 @@ def mapping(folder: Path, **sections: Mapping[str, object]) -> dict[str, Any]:
     if not (folder / "images").exists():
         image_folder(folder / "images")
     for name, values in sections.items():
-        recipe[name] |= dict(values)
+        recipe[name] = recipe.get(name, {}) | dict(values)
     return recipe
 
 
