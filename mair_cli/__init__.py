@@ -17,15 +17,15 @@ from mair_cli.errors import MairError
 from mair_cli.version import __version__
 
 if TYPE_CHECKING:
-    from mair_cli.models import build_network
-    from mair_cli.pipeline.restorer import Restorer
+    from mair_cli.networks import build_network
+    from mair_cli.restore.restorer import Restorer
     from mair_cli.weights.checkpoint import load_network
 
 __all__ = ["MairError", "Restorer", "__version__", "build_network", "load_network"]
 
 _HOMES = {
-    "Restorer": "mair_cli.pipeline.restorer",
-    "build_network": "mair_cli.models",
+    "Restorer": "mair_cli.restore.restorer",
+    "build_network": "mair_cli.networks",
     "load_network": "mair_cli.weights.checkpoint",
 }
 

@@ -13,7 +13,7 @@ from mair_cli.cli.train import recipe_overrides, share_cores
 from mair_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from mair_cli.training.ablation import Result, Variant
+    from mair_cli.training.studies.ablation import Result, Variant
 
 # Varied when the user names nothing: what the article's first ablation compares.
 DEFAULT_AXES = ("network.scan_pattern=nested,raster,continuous,window", "network.aggregation=shuffle,sum")
@@ -56,7 +56,7 @@ def ablate(
     console.configure(quiet=quiet)
     logging.getLogger("mair_cli.training").setLevel(logging.WARNING)
     if draw_orders is not None:
-        from mair_cli.training.order_pictures import draw_orders as draw
+        from mair_cli.training.studies.order_pictures import draw_orders as draw
 
         console.note(f"{len(draw(draw_orders))} pictures of scan orders in {draw_orders}")
         if config is None:
@@ -64,8 +64,8 @@ def ablate(
     if config is None:
         raise UsageError("mair ablate needs a recipe, or --draw-orders FOLDER")
 
-    from mair_cli.training.ablation import make_variants, summarise, write_results
-    from mair_cli.training.config import parse_value, read_settings
+    from mair_cli.training.recipe import parse_value, read_settings
+    from mair_cli.training.studies.ablation import make_variants, summarise, write_results
 
     base = read_settings(config, recipe_overrides(images, None, changes))
     axes: dict[str, list[object]] = {}
@@ -92,7 +92,7 @@ def _train(variant: Variant, place: str, device: str, backend: str) -> int | Non
     """Train one variant to its end, or find it finished; returns the signal that interrupted it."""
     from mair_cli.cli.train_progress import ConsoleObserver
     from mair_cli.runtime.device import choose_device
-    from mair_cli.training.trainer import train
+    from mair_cli.training.loop import train
 
     console.note(f"{place}: {variant.name}")
     with console.progress(variant.name, variant.settings.training.steps, "step") as bar:

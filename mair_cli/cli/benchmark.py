@@ -31,12 +31,12 @@ from mair_cli.cli.options import (
 from mair_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from mair_cli.data.benchmark_sets import LocatedSet
-    from mair_cli.data.image_pairs import Listing, Task
-    from mair_cli.evaluation.benchmark import Benchmark
-    from mair_cli.evaluation.methods import MethodOptions
-    from mair_cli.evaluation.protocol import Protocol
-    from mair_cli.evaluation.state import Row
+    from mair_cli.benchmark.methods import MethodOptions
+    from mair_cli.benchmark.runs import Benchmark
+    from mair_cli.benchmark.state import Row
+    from mair_cli.datasets.benchmark_sets import LocatedSet
+    from mair_cli.datasets.pairs import Listing, Task
+    from mair_cli.measure.protocol import Protocol
 
 SETS = "Images"
 PARTITION: Final = "partition"
@@ -158,9 +158,9 @@ def benchmark(
 
     An interrupted run goes on where it stopped when the same command is given again.
     """
-    from mair_cli.data.image_pairs import Task
-    from mair_cli.evaluation.methods import MethodOptions
-    from mair_cli.evaluation.protocol import Protocol
+    from mair_cli.benchmark.methods import MethodOptions
+    from mair_cli.datasets.pairs import Task
+    from mair_cli.measure.protocol import Protocol
 
     console.configure(verbose=verbose, quiet=quiet)
     go_offline(offline)
@@ -199,11 +199,11 @@ def _method_names(models: list[str], weights: list[Path], protocol: Protocol) ->
 
 
 def _run(dataset: str, data_dir: Path | None, limit: int | None, plan: Plan, targets: Targets) -> int:
-    from mair_cli.data.benchmark_sets import locate_set
-    from mair_cli.data.image_pairs import find_samples
-    from mair_cli.evaluation.environment import describe_environment
-    from mair_cli.evaluation.published import published_figures
-    from mair_cli.evaluation.report import Report
+    from mair_cli.benchmark.environment import describe_environment
+    from mair_cli.benchmark.published import published_figures
+    from mair_cli.benchmark.report import Report
+    from mair_cli.datasets.benchmark_sets import locate_set
+    from mair_cli.datasets.pairs import find_samples
 
     protocol = plan.protocol
     with console.progress(f"fetching {dataset}", unit="file") as bar:
@@ -251,9 +251,9 @@ def _tell_listing(located: LocatedSet, listing: Listing, protocol: Protocol) -> 
 
 
 def _start(located: LocatedSet, listing: Listing, plan: Plan, targets: Targets) -> Benchmark:
-    from mair_cli.evaluation.benchmark import Benchmark
+    from mair_cli.benchmark.runs import Benchmark
+    from mair_cli.store.paths import cache_dir
     from mair_cli.version import __version__
-    from mair_cli.weights.cache import cache_dir
 
     options = plan.options
     settings = {
@@ -277,7 +277,7 @@ def _start(located: LocatedSet, listing: Listing, plan: Plan, targets: Targets) 
 
 
 def _measure(run: Benchmark, plan: Plan, images: int) -> None:
-    from mair_cli.evaluation.methods import build_method
+    from mair_cli.benchmark.methods import build_method
 
     resumed = 0
     with console.progress("measuring", images * len(plan.methods), unit="img") as bar:
@@ -322,7 +322,7 @@ def _settings_for_people(located: LocatedSet, plan: Plan) -> dict[str, str]:
 
 
 def _verified(located: LocatedSet, listing: Listing) -> tuple[int, int]:
-    from mair_cli.data.benchmark_sets import verify
+    from mair_cli.datasets.benchmark_sets import verify
 
     paths = [path for sample in listing.samples for path in (sample.truth, sample.degraded) if path is not None]
     equal, compared, different = verify(located, paths)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from mair_cli.cli import console
 
 if TYPE_CHECKING:
-    from mair_cli.evaluation.benchmark import Summary
-    from mair_cli.evaluation.report import Report
+    from mair_cli.benchmark.report import Report
+    from mair_cli.benchmark.runs import Summary
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Targets:
 
 def show(report: Report) -> None:
     """Each image, the means, and published figures, as tables on stdout."""
-    from mair_cli.evaluation.report import decibels, similarity
+    from mair_cli.benchmark.report import decibels, similarity
 
     channel = report.outcome.protocol.headline
     names = [summary.method.name for summary in report.summaries]
@@ -62,7 +62,7 @@ _SUMMARY_COLUMNS = (
 
 
 def _summary_row(summary: Summary) -> list[str]:
-    from mair_cli.evaluation.report import decibels, similarity
+    from mair_cli.benchmark.report import decibels, similarity
 
     mean = summary.mean
     images = f"{summary.images}" + (f" of {summary.images + summary.failed}" if summary.failed else "")
@@ -84,7 +84,7 @@ def _summary_row(summary: Summary) -> list[str]:
 
 
 def _show_published(report: Report) -> None:
-    from mair_cli.evaluation.report import decibels, similarity
+    from mair_cli.benchmark.report import decibels, similarity
 
     if not report.published:
         return
@@ -117,8 +117,8 @@ def write(report: Report, targets: Targets) -> None:
     Raises:
         MairError: one cannot be written.
     """
-    from mair_cli.evaluation.html import render_html
-    from mair_cli.evaluation.report import render_csv, render_json, write_text
+    from mair_cli.benchmark.html import render_html
+    from mair_cli.benchmark.report import render_csv, render_json, write_text
 
     if targets.json:
         write_text(targets.json, render_json(report))
@@ -134,8 +134,8 @@ def write(report: Report, targets: Targets) -> None:
 
 
 def _save_images(report: Report, folder: Path) -> None:
-    from mair_cli.data.image_io import Picture, write_picture
     from mair_cli.errors import MairError
+    from mair_cli.images.io import Picture, write_picture
 
     for row in report.outcome.rows:
         if row.measurement is None:

@@ -38,8 +38,8 @@ def compare(
     """
     from dataclasses import asdict
 
-    from mair_cli.evaluation.comparison import compare_images
-    from mair_cli.evaluation.report import decibels, similarity, write_text
+    from mair_cli.benchmark.comparison import compare_images
+    from mair_cli.benchmark.report import decibels, similarity, write_text
 
     console.configure(quiet=quiet)
     if len(images) not in (2, 3):

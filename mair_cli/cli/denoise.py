@@ -47,7 +47,7 @@ def parse_sigma(text: str) -> float | Literal["auto"]:
     Raises:
         UsageError: not a number above 0 and up to 75.
     """
-    from mair_cli.pipeline.restorer import MAX_SIGMA
+    from mair_cli.restore.restorer import MAX_SIGMA
 
     if text == "auto":
         return "auto"

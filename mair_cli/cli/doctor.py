@@ -28,7 +28,7 @@ def doctor(
     For each back end that cannot be used it says why, and what to do. The exit code is 1 if the self-test fails.
     """
     console.configure(verbose=verbose)
-    from mair_cli.evaluation.environment import describe_environment
+    from mair_cli.benchmark.environment import describe_environment
 
     sections: dict[str, Section] = {
         "versions": describe_environment(),
@@ -75,8 +75,8 @@ def _devices() -> Iterator[tuple[str, str]]:
 
 
 def _backends() -> Iterator[tuple[str, str]]:
-    from mair_cli.ops.selective_scan import BACKENDS, backend_status, resolve_backend
     from mair_cli.runtime.device import choose_device
+    from mair_cli.scan.dispatch import BACKENDS, backend_status, resolve_backend
 
     chosen = resolve_backend("auto", choose_device("auto"))
     for name in BACKENDS:
@@ -87,8 +87,8 @@ def _backends() -> Iterator[tuple[str, str]]:
 def _formats() -> Iterator[tuple[str, str]]:
     from importlib.util import find_spec
 
-    from mair_cli.data.image_formats import WRITERS, writable_format
     from mair_cli.errors import UsageError
+    from mair_cli.images.formats import WRITERS, writable_format
 
     def lacking(name: str) -> str | None:
         try:
@@ -105,12 +105,13 @@ def _formats() -> Iterator[tuple[str, str]]:
 
 
 def _folders() -> Iterator[tuple[str, str]]:
+    from mair_cli.store import paths
     from mair_cli.weights import cache
 
-    yield "cache", _folder(cache.cache_dir())
+    yield "cache", _folder(paths.cache_dir())
     yield "published weights", _folder(cache.weights_dir())
     yield "bundled weights", _folder(cache.BUNDLED_DIR)
-    yield "network", "forbidden by MAIR_OFFLINE" if cache.offline_requested() else "allowed for `mair download`"
+    yield "network", "forbidden by MAIR_OFFLINE" if paths.offline_requested() else "allowed for `mair download`"
 
 
 def _folder(path: Path) -> str:

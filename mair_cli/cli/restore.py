@@ -15,10 +15,10 @@ from mair_cli.cli.restore_report import Report
 from mair_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from mair_cli.pipeline.batch import AlphaChoice
-    from mair_cli.pipeline.naming import Source
-    from mair_cli.pipeline.plan import Job
-    from mair_cli.pipeline.restorer import Restorer
+    from mair_cli.jobs.batch import AlphaChoice
+    from mair_cli.jobs.naming import Source
+    from mair_cli.jobs.plan import Job
+    from mair_cli.restore.restorer import Restorer
 
 STREAM = "-"
 
@@ -54,8 +54,8 @@ def restore(options: RestoreOptions, task: Task) -> int:
     console.configure(verbose=options.verbose, quiet=options.quiet)
     _check(options)
     go_offline(options.offline)
-    from mair_cli.pipeline.naming import collect, listed
-    from mair_cli.pipeline.plan import is_image_name, results_folder
+    from mair_cli.jobs.naming import collect, listed
+    from mair_cli.jobs.plan import is_image_name, results_folder
 
     found = collect(
         options.inputs,
@@ -128,8 +128,8 @@ def _scale(options: RestoreOptions, task: Task) -> int:
 
 
 def _plan(options: RestoreOptions, task: Task, sources: Sequence[Source], scale: int) -> list[Job]:
-    from mair_cli.pipeline.naming import name_suffix
-    from mair_cli.pipeline.plan import Request, plan
+    from mair_cli.jobs.naming import name_suffix
+    from mair_cli.jobs.plan import Request, plan
 
     return plan(
         sources,
@@ -147,7 +147,7 @@ def _plan(options: RestoreOptions, task: Task, sources: Sequence[Source], scale:
 
 
 def _load(options: RestoreOptions, task: Task) -> Restorer:
-    from mair_cli.pipeline.restorer import Restorer
+    from mair_cli.restore.restorer import Restorer
 
     return Restorer(
         task.name,
@@ -176,7 +176,7 @@ def _warn_of_other_level(restorer: Restorer, task: Task) -> None:
 
 
 def _run(jobs: Sequence[Job], restorer: Restorer, options: RestoreOptions, task: Task, report: Report) -> None:
-    from mair_cli.pipeline.batch import Streams, Treatment, restore_job
+    from mair_cli.jobs.batch import Streams, Treatment, restore_job
 
     treatment = Treatment(
         task=task.name,

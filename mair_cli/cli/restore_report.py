@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from mair_cli.cli import console
 
 if TYPE_CHECKING:
-    from mair_cli.evaluation.protocol import Measurement
-    from mair_cli.pipeline.batch import Outcome
-    from mair_cli.pipeline.plan import Job
-    from mair_cli.pipeline.restorer import Restorer
+    from mair_cli.jobs.batch import Outcome
+    from mair_cli.jobs.plan import Job
+    from mair_cli.measure.protocol import Measurement
+    from mair_cli.restore.restorer import Restorer
 
 
 @dataclass

@@ -29,7 +29,7 @@ class SelfTest:
 
 def run_self_test(progress: Callable[[int, int], None]) -> SelfTest:
     """Restore a small drawn picture by the automatic choice of weights, device and back end, and by the reference."""
-    from mair_cli.pipeline.restorer import Restorer
+    from mair_cli.restore.restorer import Restorer
 
     started = time.perf_counter()
     try:

@@ -12,7 +12,7 @@ import typer
 from mair_cli.cli import console
 
 if TYPE_CHECKING:
-    from mair_cli.training.config import Settings
+    from mair_cli.training.recipe import Settings
     from mair_cli.training.reports import Outcome
 
 
@@ -47,7 +47,7 @@ def train(
     command takes with --weights. Ctrl-C saves. Under torchrun, several GPUs or machines train together.
     """
     share_cores()
-    from mair_cli.training.config import read_settings
+    from mair_cli.training.recipe import read_settings
 
     console.configure(quiet=quiet)
     logging.getLogger("mair_cli.training").setLevel(logging.ERROR if quiet else logging.INFO)
@@ -84,7 +84,7 @@ def _quoted(text: str) -> str:
 
 
 def _describe(settings: Settings) -> None:
-    from mair_cli.models import build_network
+    from mair_cli.networks import build_network
     from mair_cli.training.sets import split_sources
 
     training, measured = split_sources(settings)
@@ -97,7 +97,7 @@ def _run(settings: Settings, device: str, backend: str, resume: bool, stop_after
     from mair_cli.cli.train_progress import ConsoleObserver
     from mair_cli.runtime.device import choose_device
     from mair_cli.training.distributed import World
-    from mair_cli.training.trainer import train as run_training
+    from mair_cli.training.loop import train as run_training
 
     world = World.from_environment()
     if device in ("auto", "cuda") and world.size > 1:
@@ -134,8 +134,8 @@ def _report(settings: Settings, outcome: Outcome) -> None:
 
 
 def _check_against(settings: Settings, folders: list[Path]) -> int:
-    from mair_cli.training.contamination import find_contamination
     from mair_cli.training.images import find_images
+    from mair_cli.training.studies.contamination import find_contamination
 
     training = find_images(settings.data.images + settings.data.pairs, settings.data.exclude)
     forbidden = find_images([str(folder) for folder in folders], settings.data.exclude)

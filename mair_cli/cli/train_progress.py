@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from mair_cli.cli import console
-from mair_cli.training.config import Settings
+from mair_cli.training.recipe import Settings
 from mair_cli.training.reports import Observer, StepReport
 from mair_cli.training.validation import Measurement
 

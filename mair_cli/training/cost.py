@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from mair_cli.models import Network
-from mair_cli.models.blocks import VisionMambaModule
-from mair_cli.models.levels import known_levels
+from mair_cli.networks import Network
+from mair_cli.networks.blocks import VisionMambaModule
+from mair_cli.networks.levels import known_levels
 
 
 def multiply_adds_per_pixel(network: Network) -> float:

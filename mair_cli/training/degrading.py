@@ -1,4 +1,4 @@
-"""Draws what happens to each input patch: the random counterpart of `mair_cli.data.degradations`."""
+"""Draws what happens to each input patch: the random counterpart of `mair_cli.datasets.degradations`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import cast
 
 import numpy as np
 
-from mair_cli.data.degradations import JPEG_GRID, Kernel, Subsampling, add_noise, compress, reduce_image
-from mair_cli.data.degradations import jpeg_level as level_of_quality
-from mair_cli.data.degradations import noise_level as level_of_noise
-from mair_cli.training.config import DegradationSettings
+from mair_cli.datasets.degradations import JPEG_GRID, Kernel, Subsampling, add_noise, compress, reduce_image
+from mair_cli.datasets.degradations import jpeg_level as level_of_quality
+from mair_cli.datasets.degradations import noise_level as level_of_noise
+from mair_cli.training.recipe import DegradationSettings
 
 # Pixels of the large image that an antialiasing filter of Pillow reaches beyond its block, per unit of scale: Lanczos.
 REACH = 3

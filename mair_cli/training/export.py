@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from mair_cli.errors import TrainingError
-from mair_cli.training.config import Settings
+from mair_cli.training.recipe import Settings
 from mair_cli.training.validation import Measurement
 from mair_cli.version import __version__
 from mair_cli.weights.checkpoint import save_checkpoint

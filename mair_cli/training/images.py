@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mair_cli.data.image_io import FORMATS, Animation, convert_depth, read_picture
-from mair_cli.data.resize import matlab_bicubic
+from mair_cli.datasets.resize import matlab_bicubic
 from mair_cli.errors import TrainingError, UsageError
+from mair_cli.images.io import FORMATS, Animation, convert_depth, read_picture
 
 logger = logging.getLogger(__name__)
 

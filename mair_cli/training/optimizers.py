@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mair_cli.training.config import TrainingSettings
+from mair_cli.training.recipe import TrainingSettings
 
 
 class Optimizers:

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from mair_cli.errors import TrainingError
-from mair_cli.training.config import DegradationSettings
 from mair_cli.training.degrading import degraded_patch, draw
 from mair_cli.training.images import ImagePair
+from mair_cli.training.recipe import DegradationSettings
 
 # Batches that wait ready; more only costs memory.
 PREFETCH = 4

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mair_cli.errors import TrainingError, UsageError
-from mair_cli.runtime.files import try_lock
-from mair_cli.training.config import Settings
+from mair_cli.store.files import try_lock
 from mair_cli.training.files import LOCK_FILE, STATE_FILE
+from mair_cli.training.recipe import Settings
 from mair_cli.training.state import TrainingState
 
 logger = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from mair_cli.training.config import DataSettings, TrainingSettings
+from mair_cli.training.recipe import DataSettings, TrainingSettings
 
 
 def learning_rate(settings: TrainingSettings, step: int) -> float:

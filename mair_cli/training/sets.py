@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mair_cli.errors import UsageError
-from mair_cli.training.config import Settings
 from mair_cli.training.images import ImagePair, Source, find_images, find_pairs, load_pairs, with_teacher
+from mair_cli.training.recipe import Settings
 from mair_cli.training.validation import central
 
 

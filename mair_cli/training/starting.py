@@ -10,8 +10,8 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from mair_cli.errors import TrainingError
-from mair_cli.models import Network, NetworkConfig
-from mair_cli.models.levels import level_count, level_names
+from mair_cli.networks import Network, NetworkConfig
+from mair_cli.networks.levels import level_count, level_names
 from mair_cli.weights.checkpoint import load_checkpoint
 
 logger = logging.getLogger(__name__)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from mair_cli.data.degradations import Degradation, jpeg_level, noise_level, reduce_image
-from mair_cli.evaluation.metrics import psnr, ssim
-from mair_cli.models import Network
-from mair_cli.models.levels import known_levels
+from mair_cli.datasets.degradations import Degradation, jpeg_level, noise_level, reduce_image
+from mair_cli.measure.metrics import psnr, ssim
+from mair_cli.networks import Network
+from mair_cli.networks.levels import known_levels
 from mair_cli.training.images import ImagePair
 
 # SSIM's window.

@@ -4,35 +4,24 @@
     CACHE/weights/hashes/FILE.json   the SHA-256 first seen of each published file (see `hashes`)
     CACHE/tmp/                       unfinished downloads, each named after the process that owns it
 
-`MAIR_CACHE_DIR` moves the cache, `MAIR_OFFLINE=1` forbids every network request.
+CACHE is `mair_cli.store.paths.cache_dir`.
 """
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-import platformdirs
-
-from mair_cli.runtime.download import offline_requested
+from mair_cli.store.paths import cache_dir
 from mair_cli.weights.catalog import ModelEntry
 
 __all__ = [
     "BUNDLED_DIR",
-    "cache_dir",
     "is_available",
-    "offline_requested",
     "weights_dir",
     "weights_file",
 ]
 
 BUNDLED_DIR = Path(__file__).parent / "bundled"
-
-
-def cache_dir() -> Path:
-    """Folder for everything fetched: `MAIR_CACHE_DIR`, else the user cache folder of this system. May not exist yet."""
-    named = os.environ.get("MAIR_CACHE_DIR", "").strip()
-    return Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("mair", appauthor=False))
 
 
 def weights_dir() -> Path:

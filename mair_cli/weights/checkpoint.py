@@ -22,8 +22,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from mair_cli.errors import CheckpointError, MairError
-from mair_cli.models import MaIRUNetConfig, Network, NetworkConfig, build_network, config_from_mapping
-from mair_cli.runtime.files import file_sha256, temporary_file
+from mair_cli.networks import MaIRUNetConfig, Network, NetworkConfig, build_network, config_from_mapping
+from mair_cli.store.files import file_sha256, temporary_file
 from mair_cli.weights.pickle_check import check_pickle
 from mair_cli.weights.safetensors_file import add_metadata, check_digest, read_header
 

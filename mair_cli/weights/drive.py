@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from mair_cli.errors import DownloadError
-from mair_cli.runtime.download import Patience, ProgressCallback, WebPageError, fetch_file
+from mair_cli.store.download import Patience, ProgressCallback, WebPageError, fetch_file
 from mair_cli.weights.catalog import DRIVE_FOLDER_ID, ModelEntry
 
 log = logging.getLogger(__name__)

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Final
 
 from mair_cli.errors import CheckpointError, DownloadError, OfflineError, UsageError
-from mair_cli.runtime.download import ProgressCallback, offline_requested
-from mair_cli.runtime.files import check_space, file_sha256, temporary_file, told_as_disk_trouble, try_lock
+from mair_cli.store.download import ProgressCallback
+from mair_cli.store.files import check_space, file_sha256, temporary_file, told_as_disk_trouble, try_lock
+from mair_cli.store.paths import cache_dir, offline_requested
 from mair_cli.weights import hashes
-from mair_cli.weights.cache import cache_dir, is_available, weights_dir, weights_file
+from mair_cli.weights.cache import is_available, weights_dir, weights_file
 from mair_cli.weights.catalog import DRIVE_FOLDER_URL, ModelEntry
 from mair_cli.weights.hashes import SOURCE_HASH_KEY, FileHash
 from mair_cli.weights.safetensors_file import check_digest, read_header

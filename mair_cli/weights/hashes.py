@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from mair_cli.errors import CheckpointError
-from mair_cli.runtime.files import temporary_file
+from mair_cli.store.files import temporary_file
 from mair_cli.weights.cache import weights_dir, weights_file
 from mair_cli.weights.catalog import ModelEntry
 from mair_cli.weights.safetensors_file import read_metadata

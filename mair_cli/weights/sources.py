@@ -14,8 +14,8 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from mair_cli.errors import DownloadError, UsageError
-from mair_cli.runtime.download import NotThereError, ProgressCallback, fetch_file
-from mair_cli.runtime.files import check_space
+from mair_cli.store.download import NotThereError, ProgressCallback, fetch_file
+from mair_cli.store.files import check_space
 from mair_cli.weights.catalog import ModelEntry
 from mair_cli.weights.drive import fetch_from_drive
 

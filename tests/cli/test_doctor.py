@@ -9,8 +9,8 @@ import pytest
 from calling import mair, settle
 
 from mair_cli.cli import self_test
-from mair_cli.ops.selective_scan import BACKENDS
-from mair_cli.pipeline.restorer import Restorer
+from mair_cli.restore.restorer import Restorer
+from mair_cli.scan.dispatch import BACKENDS
 
 
 @pytest.fixture(autouse=True)

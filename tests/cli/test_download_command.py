@@ -10,7 +10,7 @@ import torch
 from calling import drawing, mair, settle
 from fault_server import FaultServer, right, web_page
 
-from mair_cli.models import build_network
+from mair_cli.networks import build_network
 from mair_cli.weights.cache import weights_file
 from mair_cli.weights.catalog import MODELS, find
 

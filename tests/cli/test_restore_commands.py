@@ -12,9 +12,9 @@ import pytest
 from calling import REFERENCE, TINY_X4, drawing, files, mair, photo, settle
 from PIL import Image
 
-from mair_cli.evaluation.metrics import psnr, ssim
-from mair_cli.models import build_network
-from mair_cli.models.config import config_from_mapping
+from mair_cli.measure.metrics import psnr, ssim
+from mair_cli.networks import build_network
+from mair_cli.networks.settings import config_from_mapping
 from mair_cli.weights.checkpoint import save_checkpoint
 from mair_cli.weights.safetensors_file import read_metadata
 

@@ -1,6 +1,6 @@
 """Check and time every scan back end on a GPU. Builds and installs nothing; in a checkout, on a machine with CUDA:
 
-    PYTHONPATH=.:tests/ops python tests/perf/gpu.py
+    PYTHONPATH=.:tests/scan python tests/perf/gpu.py
 
 Prints what there is, differences from the reference (in float64), times of the scan alone, of whole networks and of
 training steps; `--tilings` times other tilings of the Triton kernels. Exits with 1 if a difference is out of bounds.
@@ -20,9 +20,9 @@ import torch
 from scan_cases import ScanCase, differences, scan_inputs
 from torch import Tensor, nn
 
-from mair_cli.models import build_network, set_backend
-from mair_cli.ops.selective_scan import backend_status, selective_scan
-from mair_cli.ops.triton_scan import DEFAULT_TILING, Tiling, scan_tiled
+from mair_cli.networks import build_network, set_backend
+from mair_cli.scan.dispatch import backend_status, selective_scan
+from mair_cli.scan.gpu.triton_scan import DEFAULT_TILING, Tiling, scan_tiled
 from mair_cli.weights.catalog import MODELS
 
 PARITY = {

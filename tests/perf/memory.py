@@ -19,9 +19,9 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
-from mair_cli.evaluation.peak_memory import PeakMemory
-from mair_cli.models import MaIRConfig, Network, NetworkConfig, build_network
-from mair_cli.pipeline.restorer import Restorer
+from mair_cli.benchmark.peak_memory import PeakMemory
+from mair_cli.networks import MaIRConfig, Network, NetworkConfig, build_network
+from mair_cli.restore.restorer import Restorer
 from mair_cli.weights.checkpoint import save_checkpoint
 
 LIMIT = 3 * 2**30

@@ -18,7 +18,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from mair_cli.models import MaIRConfig, build_network
+from mair_cli.networks import MaIRConfig, build_network
 
 
 @dataclass(frozen=True)

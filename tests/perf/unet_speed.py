@@ -17,7 +17,7 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mair_cli.models import build_network
+from mair_cli.networks import build_network
 from mair_cli.weights.catalog import find
 
 NAMES = ("mair-cdn-s25", "mair-motiondeblur", "mair-dh-its")

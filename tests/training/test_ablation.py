@@ -13,13 +13,13 @@ from tiny_runs import run, settings
 from torch.utils.flop_counter import FlopCounterMode
 
 from mair_cli.errors import UsageError
-from mair_cli.models import build_network, set_backend
-from mair_cli.models.blocks import VisionMambaModule
-from mair_cli.ops.nested_scan import SCAN_PATTERNS, scan_orders
-from mair_cli.training.ablation import make_variants, summarise, write_results
-from mair_cli.training.config import Settings
+from mair_cli.networks import build_network, set_backend
+from mair_cli.networks.blocks import VisionMambaModule
+from mair_cli.scan.orders import SCAN_PATTERNS, scan_orders
 from mair_cli.training.cost import multiply_adds_per_pixel
-from mair_cli.training.order_pictures import draw_orders, order_svg
+from mair_cli.training.recipe import Settings
+from mair_cli.training.studies.ablation import make_variants, summarise, write_results
+from mair_cli.training.studies.order_pictures import draw_orders, order_svg
 
 AXES = {"network.scan_pattern": ["nested", "raster"], "network.aggregation": ["shuffle", "sum"]}
 
@@ -119,7 +119,7 @@ def test_jumps_of_a_path_are_drawn_apart_from_its_steps() -> None:
 
 
 def test_the_small_ablation_recipe_of_the_documentation_is_valid() -> None:
-    from mair_cli.training.config import read_settings
+    from mair_cli.training.recipe import read_settings
 
     recipe = read_settings(Path(__file__).parents[2] / "recipes" / "ablation.toml")
     assert isinstance(recipe, Settings)

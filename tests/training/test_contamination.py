@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 from tiny_runs import texture
 
-from mair_cli.training.contamination import find_contamination
-from mair_cli.training.keypoints import find_keypoints, turned_descriptions, turned_positions
 from mair_cli.training.patches import turned
+from mair_cli.training.studies.contamination import find_contamination
+from mair_cli.training.studies.keypoints import find_keypoints, turned_descriptions, turned_positions
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from mair_cli.models import build_network
-from mair_cli.training.config import OPTIMIZERS, TrainingSettings
+from mair_cli.networks import build_network
 from mair_cli.training.optimizers import Muon, make_optimizers
+from mair_cli.training.recipe import OPTIMIZERS, TrainingSettings
 
 
 def _network() -> nn.Module:

@@ -17,12 +17,12 @@ import torch
 from tiny_runs import mapping, run, same_tensors, saved, settings
 
 from mair_cli.errors import CheckpointError, TrainingError
-from mair_cli.models import build_network
+from mair_cli.networks import build_network
 from mair_cli.training.average import WeightAverage
-from mair_cli.training.config import Settings, settings_from_mapping
 from mair_cli.training.curve import draw_curve
 from mair_cli.training.files import STATE_FILE, STEPS_FILE, VALIDATION_FILE
 from mair_cli.training.logbook import read_rows
+from mair_cli.training.recipe import Settings, settings_from_mapping
 from mair_cli.training.reports import Observer
 from mair_cli.training.starting import load_partially, start_from
 from mair_cli.training.state import load_state, save_state

@@ -16,8 +16,8 @@ from PIL import Image
 from safetensors import safe_open
 
 from mair_cli.errors import TrainingError, UsageError
-from mair_cli.training.config import Settings, settings_from_mapping
-from mair_cli.training.trainer import train
+from mair_cli.training.loop import train
+from mair_cli.training.recipe import Settings, settings_from_mapping
 from mair_cli.weights.checkpoint import load_checkpoint
 
 NETWORK = {"embed_dim": 8, "depths": [1], "d_state": 1, "scan_len": 4, "drop_path_rate": 0.2}
@@ -93,8 +93,8 @@ def test_unusable_images_are_refused_before_anything_is_written(images: Path, tm
 SCRIPT = """
 import sys, tomllib, torch
 from pathlib import Path
-from mair_cli.training.config import read_settings
-from mair_cli.training.trainer import train
+from mair_cli.training.recipe import read_settings
+from mair_cli.training.loop import train
 train(read_settings(Path(sys.argv[1]), sys.argv[2:]), torch.device("cpu"))
 """
 

@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from mair_cli.training.config import DataSettings, TrainingSettings
 from mair_cli.training.losses import charbonnier_loss, make_loss
+from mair_cli.training.recipe import DataSettings, TrainingSettings
 from mair_cli.training.schedule import learning_rate, patch_and_batch
 
 

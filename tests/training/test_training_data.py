@@ -12,13 +12,13 @@ import pytest
 from PIL import Image
 from tiny_runs import image_folder, mapping, run, settings, texture
 
-from mair_cli.data.degradations import Kernel, reduce_image
-from mair_cli.data.resize import matlab_bicubic
+from mair_cli.datasets.degradations import Kernel, reduce_image
+from mair_cli.datasets.resize import matlab_bicubic
 from mair_cli.errors import ImageError, TrainingError, UsageError
-from mair_cli.training.config import DegradationSettings, settings_from_mapping
 from mair_cli.training.degrading import Drawn, degraded_patch
 from mair_cli.training.images import ImagePair, Source, decode_rgb, find_images, load_pairs, make_pair
 from mair_cli.training.patches import Batch, PatchSource, detail, prefetched, turned
+from mair_cli.training.recipe import DegradationSettings, settings_from_mapping
 from mair_cli.training.schedule import target_share
 from mair_cli.training.sets import load_sets, split_sources
 

@@ -11,11 +11,11 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from mair_cli.training.config import Settings, settings_from_mapping
 from mair_cli.training.files import STATE_FILE
+from mair_cli.training.loop import train
+from mair_cli.training.recipe import Settings, settings_from_mapping
 from mair_cli.training.reports import Outcome
 from mair_cli.training.state import TrainingState, load_state
-from mair_cli.training.trainer import train
 
 CPU = torch.device("cpu")
 

@@ -27,9 +27,9 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 import mair_cli
-import mair_cli.models.mair_unet  # loaded on first use otherwise, which the audit hook would notice
+import mair_cli.networks.mair_unet  # loaded on first use otherwise, which the audit hook would notice
 from mair_cli.errors import MairError
-from mair_cli.models import build_network, config_from_mapping
+from mair_cli.networks import build_network, config_from_mapping
 from mair_cli.weights.checkpoint import load_checkpoint, save_checkpoint
 
 CONFIG: dict[str, object] = {"upscale": 2, "embed_dim": 4, "depths": [1], "d_state": 1, "scan_len": 4}

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mair_cli.models import build_network
+from mair_cli.networks import build_network
 from mair_cli.weights.catalog import ModelEntry, find
 
 REFERENCE = Path(__file__).parents[1] / "reference"

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from mair_cli.errors import UsageError, WeightsNotFoundError
-from mair_cli.weights.cache import cache_dir, is_available, offline_requested, weights_file
-from mair_cli.weights.catalog import MODELS, TASK_LABELS, ModelEntry, candidates, find, select
+from mair_cli.store.paths import cache_dir, offline_requested
+from mair_cli.weights.cache import is_available, weights_file
+from mair_cli.weights.catalog import MODELS, TASK_LABELS, ModelEntry, find
+from mair_cli.weights.choice import candidates, select
 
 PUBLISHED = [entry for entry in MODELS.values() if entry.origin == "published"]
 

@@ -22,8 +22,9 @@ from published_files import SMALL, small_checkpoint, small_entry
 from mair_cli.errors import CheckpointError, DownloadError, MairError, OfflineError, UsageError
 from mair_cli.weights import hashes
 from mair_cli.weights.cache import is_available, weights_file
-from mair_cli.weights.catalog import DRIVE_FOLDER_ID, DRIVE_FOLDER_URL, find, select
+from mair_cli.weights.catalog import DRIVE_FOLDER_ID, DRIVE_FOLDER_URL, find
 from mair_cli.weights.checkpoint import load_checkpoint
+from mair_cli.weights.choice import select
 from mair_cli.weights.fetch import fetch, remove, verify
 from mair_cli.weights.hashes import FileHash
 from mair_cli.weights.safetensors_file import read_metadata

@@ -1,0 +1,1 @@
+"""Benchmark sets, pairs, and how inputs are made from them."""

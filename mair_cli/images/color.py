@@ -1,0 +1,143 @@
+"""From Pillow's pixel modes to colour and alpha: gray stays gray, everything else becomes RGB by the proper path."""
+
+from __future__ import annotations
+
+import io
+import logging
+from typing import Final
+
+import numpy as np
+from PIL import Image, ImageCms
+
+from mair_cli.errors import ImageError
+from mair_cli.images.deep_samples import checked_floats
+from mair_cli.images.picture import Samples, greatest
+
+_log = logging.getLogger(__name__)
+_PROFILE_ERRORS: Final = (ImageCms.PyCMSError, OSError, ValueError, TypeError)
+_ALPHA_MODES: Final = {"La": "LA", "RGBa": "RGBA"}
+
+
+def split(
+    image: Image.Image, profile: bytes | None, transparent: tuple[int, ...] | None, name: str
+) -> tuple[Samples, Samples | None, bytes | None]:
+    """Colour and alpha of a decoded picture, and the profile that its colour is to be read with.
+
+    Args:
+        image: decoded, of any mode that Pillow's readers yield.
+        profile: its ICC profile.
+        transparent: the one colour that stands for transparency, gray or RGB, in the range of the samples.
+        name: the file's name, for messages.
+
+    Returns:
+        color (H, W) or (H, W, 3), alpha (H, W) or None, profile or None.
+
+    Raises:
+        ImageError: the samples are not those of a picture.
+    """
+    image, profile = _plain(image, profile, name)
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        color = _deep_gray(image, name)
+        return color, _keyed(color, transparent), profile
+    samples = np.array(image)
+    if image.mode == "LA":
+        return np.ascontiguousarray(samples[:, :, 0]), np.ascontiguousarray(samples[:, :, 1]), profile
+    if image.mode == "RGBA":
+        return np.ascontiguousarray(samples[:, :, :3]), np.ascontiguousarray(samples[:, :, 3]), profile
+    return samples, _keyed(samples, transparent), profile
+
+
+def _plain(image: Image.Image, profile: bytes | None, name: str) -> tuple[Image.Image, bytes | None]:
+    """The picture in one of the modes L, LA, RGB, RGBA, I, F, I;16."""
+    mode = image.mode
+    if mode == "1":
+        return image.convert("L"), profile
+    if mode in ("P", "PA"):
+        return _from_palette(image, profile), profile
+    if mode in _ALPHA_MODES:
+        return image.convert(_ALPHA_MODES[mode]), profile
+    if mode in ("CMYK", "LAB"):
+        return _to_srgb(image, profile, name), None
+    if mode in ("L", "LA", "RGB", "RGBA", "I", "F") or mode.startswith("I;16"):
+        return image, _fitting(profile, name)
+    return image.convert("RGB"), _fitting(profile, name)  # RGBX, YCbCr, HSV
+
+
+def _fitting(profile: bytes | None, name: str) -> bytes | None:
+    """The profile, unless it is one of inks or the like, which would spoil the colours of an RGB or gray picture."""
+    if profile is None or profile[16:20] in (b"RGB ", b"GRAY"):
+        return profile
+    _log.warning("%s: its colour profile is not one for its kind of colour and is left out", name)
+    return None
+
+
+def palette_is_gray(image: Image.Image, profile: bytes | None) -> bool:
+    """Whether a picture with a palette is gray: all colours of the palette are, and it has no profile for RGB."""
+    palette = np.array(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
+    return bool((palette == palette[:, :1]).all()) and (profile is None or profile[16:20] == b"GRAY")
+
+
+def _from_palette(image: Image.Image, profile: bytes | None) -> Image.Image:
+    gray = palette_is_gray(image, profile)
+    if image.mode == "PA" or "transparency" in image.info:
+        return image.convert("RGBA").convert("LA" if gray else "RGBA")
+    return image.convert("RGB").convert("L" if gray else "RGB")
+
+
+def _to_srgb(image: Image.Image, profile: bytes | None, name: str) -> Image.Image:
+    """Inks or Lab to sRGB: by the picture's profile, or plainly where inks have none that can be used."""
+    srgb = ImageCms.createProfile("sRGB")
+    try:
+        if image.mode == "LAB":
+            lab = ImageCms.createProfile("LAB")
+            return _transformed(image, ImageCms.ImageCmsProfile(lab), ImageCms.ImageCmsProfile(srgb))
+        if profile is not None and profile[16:20] == b"CMYK":
+            inks = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            return _transformed(image, inks, ImageCms.ImageCmsProfile(srgb))
+    except _PROFILE_ERRORS as error:
+        if image.mode == "LAB":
+            raise ImageError(f"{name}: its Lab colours cannot be converted: {error}") from error
+        _log.warning("%s: its colour profile is damaged; its inks are converted without it", name)
+    return image.convert("RGB")
+
+
+def _transformed(image: Image.Image, source: ImageCms.ImageCmsProfile, target: ImageCms.ImageCmsProfile) -> Image.Image:
+    result = ImageCms.profileToProfile(
+        image,
+        source,
+        target,
+        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+        outputMode="RGB",
+        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+    )
+    if result is None:
+        raise ValueError("no result")
+    return result
+
+
+def inks_to_rgb(inks: Samples, profile: bytes | None, name: str) -> Samples:
+    """(H, W, 4) CMYK of any type to (H, W, 3) RGB, plainly; ImageError where a profile demands better than that."""
+    if profile is not None and profile[16:20] == b"CMYK":
+        raise ImageError(f"{name}: deep CMYK with a colour profile is not read; convert it to RGB, or to 8 bits, first")
+    top = greatest(inks)
+    light = top - inks.astype(np.float32)
+    color = light[:, :, :3] * (light[:, :, 3:] / top)
+    return color if inks.dtype == np.float32 else np.rint(color).astype(inks.dtype)
+
+
+def _deep_gray(image: Image.Image, name: str) -> Samples:
+    samples = np.array(image)
+    if image.mode == "F":
+        return checked_floats(samples.astype(np.float32), name)
+    if samples.min() < 0 or samples.max() > 65535:
+        raise ImageError(f"{name}: its samples do not fit in 16 bits; save it with 16 bits")
+    return samples.astype(np.uint16)
+
+
+def _keyed(color: Samples, transparent: tuple[int, ...] | None) -> Samples | None:
+    """Alpha of a picture one of whose colours stands for transparency."""
+    if transparent is None:
+        return None
+    same = color == np.array(transparent if color.ndim == 3 else transparent[0])
+    hit = same.all(axis=2) if color.ndim == 3 else same
+    return np.where(hit, 0, greatest(color)).astype(color.dtype)

@@ -1,0 +1,98 @@
+"""Image files: the public face of all that knows formats. Read, look at, write.
+
+What is never changed silently: gray stays gray, alpha is kept beside the colour, 16 bits stay 16 bits, profiles and
+EXIF data are kept, the orientation is applied. What cannot be kept is refused, or left out with a warning in the log.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import BinaryIO
+
+from mair_cli.images.formats import FORMATS, WRITERS, default_format, extension_for, writable_format
+from mair_cli.images.guard import DEFAULT_MAX_OUTPUT_PIXELS, Limit
+from mair_cli.images.picture import Animation, ImageInfo, Picture, Samples, convert_depth
+from mair_cli.images.read import read, read_info
+from mair_cli.images.write import write
+
+__all__ = [
+    "DEFAULT_MAX_OUTPUT_PIXELS",
+    "FORMATS",
+    "WRITERS",
+    "Animation",
+    "ImageInfo",
+    "Picture",
+    "Samples",
+    "convert_depth",
+    "default_format",
+    "extension_for",
+    "probe",
+    "read_picture",
+    "writable_format",
+    "write_picture",
+]
+
+
+def read_picture(
+    source: Path | BinaryIO, name: str | None = None, max_output_pixels: int | None = None, scale: int = 1
+) -> Picture | Animation:
+    """Decode an image file: PNG, JPEG, WebP, TIFF, GIF, BMP, AVIF, PNM, JPEG 2000, TGA, ICO, QOI, PSD, PCX or SGI.
+
+    The content counts, not the name. Palettes become RGB (a palette of grays: gray), CMYK and Lab become sRGB by the
+    file's profile, one bit becomes 8. Deep samples need the extra `depth`, except those of PNG and PNM files and gray
+    ones. One thread decodes at a time.
+
+    Args:
+        source: a file, or a binary stream (read from its start where it can seek, else to its end).
+        name: what to call it in messages; default: its path, "standard input" for a stream.
+        max_output_pixels: bound on width × height × frames × `scale`², checked before anything is decoded; default
+            `DEFAULT_MAX_OUTPUT_PIXELS`.
+        scale: by how much the picture will be enlarged.
+
+    Returns:
+        A picture, or an animation where the file holds several frames or pages.
+
+    Raises:
+        ImageError: the file is missing, damaged, too large, or of a kind that cannot be read in full; the message is
+            one line that names it.
+    """
+    limit = DEFAULT_MAX_OUTPUT_PIXELS if max_output_pixels is None else max_output_pixels
+    return read(source, name, Limit(limit, scale))
+
+
+def probe(
+    source: Path | BinaryIO, name: str | None = None, max_output_pixels: int | None = None, scale: int = 1
+) -> ImageInfo:
+    """What an image file's header says; no pixels are decoded, so the file may still turn out to be damaged.
+
+    Takes and raises what `read_picture` does, the bound included. A stream that cannot seek is read to its end.
+    """
+    limit = DEFAULT_MAX_OUTPUT_PIXELS if max_output_pixels is None else max_output_pixels
+    return read_info(source, name, Limit(limit, scale))
+
+
+def write_picture(
+    picture: Picture | Animation,
+    target: Path | BinaryIO,
+    format: str,  # noqa: A002 - the word users know it by
+    quality: int | None = None,
+) -> None:
+    """Encode a picture. A file appears under its name only when it is complete: until then it has another, beside it.
+
+    Samples deeper than the format can hold are rounded to its greatest depth; where it cannot hold transparency, the
+    picture is laid on white; what else it cannot hold (profile, EXIF data) is left out. Each of these is logged as a
+    warning.
+
+    Args:
+        picture: what to write. The EXIF data's width and height are set to the picture's.
+        target: a file, replaced if it exists, or a binary stream.
+        format: a name or extension that `writable_format` knows.
+        quality: 1 to 100 for JPEG (default 95, colour in full resolution), WebP (100: lossless; default: lossless for
+            a picture that was lossless, else 95), AVIF (default 90) and JPEG 2000 (default: lossless). Other formats
+            are always lossless, but for the 256 colours of GIF.
+
+    Raises:
+        UsageError: the format cannot be written.
+        ImageError: the picture does not fit the format, or the file cannot be written; no partial file is left.
+    """
+    write(picture, target, writable_format(format), quality)

@@ -1,0 +1,332 @@
+"""Reading: which file is what, whether it may be decoded, and its pixels upright and in full depth.
+
+Order of work: header, bound on the size, pixels, colour, orientation. Whatever a damaged file makes the decoders raise
+becomes an ImageError of one line.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from mair_cli.errors import ImageError
+from mair_cli.images import deep_samples, headers, tiff_tags
+from mair_cli.images.color import inks_to_rgb, split
+from mair_cli.images.exif import orientation_of, strip_prefix, upright
+from mair_cli.images.formats import READABLE
+from mair_cli.images.guard import DAMAGE, Limit, guarded, muted, opened, pillow_bound
+from mair_cli.images.picture import Animation, ImageInfo, Picture, Samples
+from mair_cli.images.png16 import read_png16
+
+_log = logging.getLogger(__name__)
+
+_HEAD: Final = 1 << 16
+_DEFLATE_BEST: Final = 1040  # no deflate stream unpacks to more times its own length
+_LZW_BEST: Final = 2731  # nor one of GIF's: 4096 pixels for 12 bits
+_LARGE: Final = 1 << 26  # below this, a canvas that is mostly empty does no harm
+_LOSSY: Final = frozenset({"JPEG", "MPO", "AVIF", "JPEG2000"})
+_ANIMATED: Final = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
+_TIFF_STARTS: Final = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+_STRANGERS: Final = (
+    (4, (b"ftyphei", b"ftyphev", b"ftypmif1", b"ftypmsf1"), "HEIF"),
+    (0, (b"\x76\x2f\x31\x01",), "OpenEXR"),
+    (0, (b"\xff\x0a", b"\0\0\0\x0cJXL "), "JPEG XL"),
+    (0, (b"\xff\xd8\xff\xf7",), "JPEG-LS"),
+    (0, (b"%PDF", b"%!PS"), "PDF or PostScript"),
+    (0, (b"<svg", b"<?xml"), "SVG or XML"),
+)
+
+
+@dataclass
+class _File:
+    """An image file of which the header has been read.
+
+    `image` is Pillow's view of it, None where Pillow cannot open it. At most one of `png`, `pages`, `pnm` and `bits`
+    says by what other way the pixels are decoded.
+    """
+
+    name: str
+    stream: BinaryIO
+    format: str
+    width: int
+    height: int
+    frames: int = 1
+    dtype: str = "uint8"
+    lossless: bool = True
+    image: Image.Image | None = None
+    png: headers.PngHeader | None = None
+    pages: tuple[tuple[int, headers.TiffPage], ...] = ()
+    pnm: headers.PnmHeader | None = None
+    bits: int = 8
+
+    @property
+    def info(self) -> dict[str | tuple[int, int], object]:
+        """What Pillow found beside the pixels."""
+        return self.image.info if self.image is not None else {}
+
+    @property
+    def profile(self) -> bytes | None:
+        """The ICC profile."""
+        found = self.info.get("icc_profile")
+        return found if isinstance(found, bytes) and len(found) > 128 else None
+
+    @property
+    def exif(self) -> bytes | None:
+        """EXIF data without prefix, not yet made upright. Some formats give them only after the pixels."""
+        found = self.info.get("exif")
+        if found is None and self.image is not None and "Raw profile type exif" in self.info:
+            found = self.image.getexif().tobytes()
+        return strip_prefix(found) if isinstance(found, bytes) and found else None
+
+    @property
+    def first_orientation(self) -> int:
+        """Orientation of the first frame, as far as it is known before decoding."""
+        return self.pages[0][1].orientation if self.pages else orientation_of(self.exif)
+
+
+def read(source: Path | BinaryIO, name: str | None, limit: Limit) -> Picture | Animation:
+    """See `image_io.read_picture`."""
+    with opened(source, name) as (stream, called), guarded(called):
+        file = _inspect(stream, called, limit)
+        with pillow_bound(-(-limit.pixels // limit.scale**2)):
+            if file.pages:
+                with muted():
+                    return _read_tiff(file)
+            if file.frames > 1:
+                with pillow_bound(file.width * file.height):  # a frame may make the canvas larger, and take memory
+                    return _read_frames(file, limit)
+            return _read_still(file, limit)
+
+
+def read_info(source: Path | BinaryIO, name: str | None, limit: Limit) -> ImageInfo:
+    """See `image_io.probe`."""
+    with opened(source, name) as (stream, called), guarded(called):
+        file = _inspect(stream, called, limit)
+        size = (file.width, file.height) if file.first_orientation < 5 else (file.height, file.width)
+        return ImageInfo(*size, file.frames, file.format, file.dtype, file.lossless)
+
+
+def _inspect(stream: BinaryIO, name: str, limit: Limit) -> _File:
+    """Read the header: what the file holds, and how it has to be decoded."""
+    head = stream.read(_HEAD)
+    if not head:
+        raise ImageError(f"{name}: the file is empty")
+    if head.startswith(_TIFF_STARTS):
+        return _inspect_tiff(stream, name, limit)
+    png = headers.read_png_header(stream) if head.startswith(headers.PNG_SIGNATURE) else None
+    if png is not None:
+        limit.check(png.width, png.height, 1, name)
+        if png.decoded_bytes > _DEFLATE_BEST * stream.seek(0, os.SEEK_END):
+            raise ImageError(f"{name}: cannot be read: the file is too short for {png.width}×{png.height} pixels")
+    if head[:4] == b"RIFF" and (size := headers.webp_size(head)):
+        limit.check(*size, 1, name)  # opening it already takes memory for the canvas
+    stream.seek(0)
+    try:
+        Image.init()
+        image = Image.open(stream, formats=[kind for kind in READABLE if kind in Image.OPEN])
+    except UnidentifiedImageError:
+        for at, starts, kind in _STRANGERS:
+            if head[at : at + 12].startswith(starts):
+                raise ImageError(f"{name}: {kind} files are not read; convert it, say to PNG") from None
+        raise
+    form = {"DIB": "BMP"}.get(image.format or "", image.format or "")
+    file = _File(name, stream, form, *image.size, image=image, lossless=form not in _LOSSY)
+    limit.check(*image.size, 1, name)
+    if form == "GIF" and image.width * image.height > max(_LARGE, _LZW_BEST * stream.seek(0, os.SEEK_END)):
+        raise ImageError(f"{name}: cannot be read: the file is too short for {image.width}×{image.height} pixels")
+    if form in _ANIMATED:
+        file.frames = int(getattr(image, "n_frames", 1)) - bool(image.info.get("default_image"))
+    elif getattr(image, "n_frames", 1) > 1 and form == "MPO":
+        _log.warning("%s: only the first of its pictures is read", name)
+    limit.check(file.width, file.height, file.frames, name)
+    _choose_decoder(file, png, head)
+    return file
+
+
+def _choose_decoder(file: _File, png: headers.PngHeader | None, head: bytes) -> None:
+    """Look for samples that Pillow would shorten."""
+    image = file.image
+    assert image is not None
+    file.png = png
+    if png is not None:
+        file.bits = png.depth
+    elif file.format == "PPM":
+        pnm = headers.read_pnm_header(head)
+        if pnm is not None and pnm.largest > 255:
+            file.pnm, file.bits = pnm, 16
+    elif file.format == "AVIF":
+        file.bits = headers.avif_depth(head)
+    elif file.format == "JPEG2000":
+        file.bits, _ = headers.jpeg2000_depth(head)
+    elif file.format == "WEBP":
+        file.lossless = headers.webp_is_lossless(head)
+    elif file.format == "SGI" and head[3] == 2:
+        raise ImageError(f"{file.name}: SGI with 16 bits per sample is not read; convert it to PNG or TIFF")
+    if file.bits > 8 and file.frames > 1:
+        raise ImageError(f"{file.name}: animated {file.format} with {file.bits} bits per sample is not read")
+    file.dtype = "float32" if image.mode == "F" else "uint16" if file.bits > 8 else "uint8"
+
+
+def _inspect_tiff(stream: BinaryIO, name: str, limit: Limit) -> _File:
+    found = headers.read_tiff_pages(stream)
+    pages = tuple((index, page) for index, page in enumerate(found) if not page.reduced)
+    if not pages:
+        raise ImageError(f"{name}: it holds only reduced copies of a picture")
+    if len(pages) < len(found):
+        _log.warning("%s: %d reduced copies in it are left out", name, len(found) - len(pages))
+    if any(page.width < 1 or page.height < 1 for _, page in pages):
+        raise ImageError(f"{name}: cannot be read: the file is damaged (a page without size)")
+    first = pages[0][1]
+    total = sum(page.width * page.height for _, page in pages)
+    limit.check(first.width, first.height, len(pages), name, total)
+    image = None
+    if all(page.pillow_keeps for _, page in pages):
+        stream.seek(0)
+        try:
+            image = Image.open(stream, formats=("TIFF",))
+        except DAMAGE:
+            image = None  # a kind that Pillow does not know; tifffile may
+    dtype = "float32" if first.kind == 3 else "uint16" if first.deep else "uint8"
+    lossless = not any(page.jpeg for _, page in pages)
+    return _File(name, stream, "TIFF", first.width, first.height, len(pages), dtype, lossless, image, pages=pages)
+
+
+def _read_still(file: _File, limit: Limit) -> Picture:
+    image = file.image
+    assert image is not None
+    profile: bytes | None
+    if file.png is not None and file.png.depth == 16:
+        color, alpha = _split_png16(file, file.png)
+        profile = file.profile
+        image.load()  # for EXIF data after the pixels
+    elif file.pnm is not None:
+        color, alpha, profile = deep_samples.read_pnm(file.stream, file.pnm), None, None
+    elif file.bits > 8 and not image.mode.startswith("I;16"):
+        file.stream.seek(0)
+        decode = deep_samples.read_av1 if file.format == "AVIF" else deep_samples.read_jpeg2000
+        with muted():
+            color, alpha = decode(file.stream.read(), file.bits, image.size, file.name)
+        profile = file.profile
+    else:
+        image.load()
+        limit.check(*image.size, 1, file.name)
+        color, alpha, profile = split(image, file.profile, _transparent(file), file.name)
+    return _picture(file, color, alpha, profile, file.exif, orientation_of(file.exif))
+
+
+def _split_png16(file: _File, header: headers.PngHeader) -> tuple[Samples, Samples | None]:
+    samples = read_png16(file.stream, header)
+    alpha: Samples | None = None
+    if header.channels in (2, 4):
+        alpha = np.ascontiguousarray(samples[:, :, -1])
+        samples = np.ascontiguousarray(samples[:, :, :-1])
+    elif header.transparent is not None:
+        hit = (samples == np.array(header.transparent, np.uint16)).all(axis=2)
+        alpha = np.where(hit, 0, 65535).astype(np.uint16)
+    return (samples[:, :, 0] if samples.shape[2] == 1 else samples), alpha
+
+
+def _transparent(file: _File) -> tuple[int, ...] | None:
+    """The transparent colour of a PNG file, in the range of 8 bits; palettes have theirs elsewhere."""
+    if file.png is None or file.png.transparent is None:
+        return None
+    top = 2**file.png.depth - 1
+    return tuple((value & top) * 255 // top for value in file.png.transparent)
+
+
+def _picture(
+    file: _File, color: Samples, alpha: Samples | None, profile: bytes | None, exif: bytes | None, orientation: int
+) -> Picture:
+    kept = upright(exif) if exif else None
+    if exif and kept is None:
+        _log.warning("%s: its EXIF data are damaged and are left out", file.name)
+    return Picture(
+        color=_turn(color, orientation),
+        alpha=None if alpha is None else _turn(alpha, orientation),
+        icc_profile=profile,
+        exif=kept,
+        format=file.format,
+        lossless=file.lossless,
+        png_color=file.png.color if file.png is not None else (),
+    )
+
+
+def _turn(samples: Samples, orientation: int) -> Samples:
+    """Apply an EXIF orientation."""
+    if orientation > 4:
+        samples = samples.swapaxes(0, 1)
+    rows = -1 if orientation in (3, 4, 7, 8) else 1
+    columns = -1 if orientation in (2, 3, 6, 7) else 1
+    return np.ascontiguousarray(samples[::rows, ::columns])
+
+
+def _read_frames(file: _File, limit: Limit) -> Animation:
+    """All frames as they are to be seen: Pillow puts those stored as differences onto what they change."""
+    image = file.image
+    assert image is not None
+    loop = file.info.get("loop")
+    plays = int(loop) if isinstance(loop, int) else 1
+    if file.format == "GIF" and plays:
+        plays += loop is not None  # a GIF counts repetitions
+    skipped = int(bool(file.info.get("default_image")))
+    if skipped:
+        _log.warning("%s: the still picture shown where animations are not is left out", file.name)
+    frames, durations, seen = [], [], 0
+    exif: bytes | None = None
+    for index in range(skipped, file.frames + skipped):
+        try:
+            image.seek(index)
+            image.load()
+        except Image.DecompressionBombError:
+            raise ImageError(f"{file.name}: its frames differ in size, which is not supported") from None
+        seen += image.width * image.height
+        limit.check(seen, 1, 1, file.name)
+        durations.append(round(float(image.info.get("duration") or 0)))
+        exif = exif or file.exif
+        color, alpha, profile = split(image, file.profile, _transparent(file), file.name)
+        frames.append(_picture(file, color, alpha, profile, exif, orientation_of(exif)))
+    if len({(frame.width, frame.height) for frame in frames}) > 1:
+        raise ImageError(f"{file.name}: its frames differ in size, which is not supported")
+    _unify(frames)
+    return Animation(frames, durations, 0 if plays < 0 else plays)
+
+
+def _unify(frames: list[Picture]) -> None:
+    """Give all frames colour, or alpha, where any has it."""
+    color = any(not frame.gray for frame in frames)
+    alpha = any(frame.alpha is not None for frame in frames)
+    for frame in frames:
+        if color and frame.gray:
+            frame.color = np.repeat(frame.color[:, :, None], 3, axis=2)
+        if alpha and frame.alpha is None:
+            frame.alpha = np.full((frame.height, frame.width), np.iinfo(frame.color.dtype).max, frame.color.dtype)
+
+
+def _read_tiff(file: _File) -> Picture | Animation:
+    pages = [_read_page(file, index, page) for index, page in file.pages]
+    return pages[0] if len(pages) == 1 else Animation(pages, [0] * len(pages))
+
+
+def _read_page(file: _File, index: int, page: headers.TiffPage) -> Picture:
+    exif, profile = tiff_tags.read_tags(file.stream, page, file.name)
+    if file.image is None:
+        color, alpha = deep_samples.read_tiff_page(file.stream, index, page, file.name)
+        if color.ndim == 3 and color.shape[2] == 4:
+            color = inks_to_rgb(color, profile, file.name)
+            profile = None
+        return _picture(file, color, alpha, profile, exif, page.orientation)
+    file.image.seek(index)
+    file.image.load()  # also turns it upright
+    stored = (page.width, page.height) if page.orientation < 5 else (page.height, page.width)
+    if file.image.size != stored:
+        raise ValueError("its header contradicts itself")
+    color, alpha, profile = split(file.image, profile, None, file.name)
+    if page.deep and page.photometric == 0:  # Pillow leaves black for white at this depth
+        color = deep_samples.inverted(color)
+    return _picture(file, color, alpha, profile, exif, 1)

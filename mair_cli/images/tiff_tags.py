@@ -1,0 +1,82 @@
+"""Tags of TIFF files: EXIF data and profile of a page, and EXIF data as the tags of a page to be written.
+
+In a TIFF file EXIF data are no block of their own: their tags stand among those that describe the pixels.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import struct
+from typing import BinaryIO, Final
+
+from PIL import Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+from mair_cli.images.exif import strip_prefix
+from mair_cli.images.headers import TiffPage, check_tiff_directory
+
+_log = logging.getLogger(__name__)
+
+PROFILE: Final = 34675
+_EXIF_DIRECTORY, _GPS_DIRECTORY = 34665, 34853
+_ORIENTATION: Final = 274
+_WITHIN_EXIF: Final = (_EXIF_DIRECTORY, _GPS_DIRECTORY)
+_DESCRIPTIVE: Final = frozenset(
+    {269, 270, 271, 272, 282, 283, 285, 296, 305, 306, 315, 316, 18246, 18249, 33432}
+    | {40091, 40092, 40093, 40094, 40095, _EXIF_DIRECTORY, _GPS_DIRECTORY}
+)
+"""Tags that tell of a picture, not of how its pixels are stored: title, maker, model, resolution, dates, rights, ..."""
+
+_DAMAGE: Final = (ValueError, TypeError, KeyError, IndexError, OSError, SyntaxError, OverflowError, struct.error)
+
+
+def read_tags(stream: BinaryIO, page: TiffPage, name: str) -> tuple[bytes | None, bytes | None]:
+    """EXIF data (as a TIFF stream, without orientation) and ICC profile of a page; None for what it has not.
+
+    Damaged tags are left out, with a warning.
+    """
+    exif, profile = Image.Exif(), None
+    try:
+        tags = _load(stream, page.offset, None)
+        stored = tags.get(PROFILE)
+        profile = stored if isinstance(stored, bytes) else None
+        for tag, value in tags.items():
+            if tag in _WITHIN_EXIF:
+                check_tiff_directory(stream, int(value))
+                exif.get_ifd(tag).update(dict(_load(stream, int(value), tag)))
+            elif tag in _DESCRIPTIVE:
+                exif[tag] = value
+        told = len(exif) or any(exif.get_ifd(tag) for tag in _WITHIN_EXIF)
+        return (strip_prefix(exif.tobytes()) if told else None), profile
+    except _DAMAGE:
+        _log.warning("%s: its EXIF data are damaged and are left out", name)
+        return None, profile
+
+
+def _load(stream: BinaryIO, offset: int, group: int | None) -> ImageFileDirectory_v2:
+    stream.seek(0)
+    head = stream.read(16)
+    directory = ImageFileDirectory_v2(head if head[2:4] in (b"+\0", b"\0+") else head[:8], group=group)
+    stream.seek(offset, os.SEEK_SET)
+    directory.load(stream)
+    return directory
+
+
+def put_exif(directory: ImageFileDirectory_v2, exif: bytes) -> None:
+    """Add the tags of EXIF data to a directory to be written. Raises ValueError where they cannot be made out."""
+    try:
+        parsed = Image.Exif()
+        parsed.load(exif)
+        for tag, value in parsed.items():
+            if tag in _DESCRIPTIVE and tag not in _WITHIN_EXIF:
+                directory[tag] = value
+        for tag in _WITHIN_EXIF:
+            inner = {key: value for key, value in parsed.get_ifd(tag).items() if not isinstance(value, dict)}
+            if inner:
+                directory[tag] = inner
+                directory.tagtype[tag] = 4
+        if _ORIENTATION in parsed:
+            directory[_ORIENTATION] = 1
+    except _DAMAGE as error:
+        raise ValueError("its EXIF data cannot be made out") from error

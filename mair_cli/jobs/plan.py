@@ -1,0 +1,178 @@
+"""Plan a whole run before any work: which file becomes which, in what format, measured against what."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mair_cli.errors import ImageError, UsageError
+from mair_cli.images.formats import FORMATS, extension_for, writable_format
+from mair_cli.images.io import probe
+from mair_cli.jobs.naming import STANDARD_STREAM, Source, check_targets, companion, place
+
+_SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for, as far as names of files go.
+
+    Attributes:
+        suffix: what `naming.name_suffix` says.
+        output: as typed; "-" stands for standard output.
+        format: as typed.
+        compare: whether to write side-by-side pictures too.
+        ground_truth: a file or a folder.
+        overwrite, skip_existing: what to do with results that exist; neither refuses them.
+        protected: further files that the run reads, such as weights.
+    """
+
+    suffix: str
+    output: str | None = None
+    format: str | None = None
+    compare: bool = False
+    ground_truth: Path | None = None
+    overwrite: bool = False
+    skip_existing: bool = False
+    protected: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image and where its result goes.
+
+    Attributes:
+        source: what to restore.
+        destination: the result's file; None for standard output.
+        format: to write in, a key of `image_formats.WRITERS`; None decides when the image has been read.
+        comparison: file of the side-by-side picture, if one is wanted.
+        ground_truth: file to measure against, if there is one.
+        skip: the result exists and is to be left alone.
+    """
+
+    source: Source
+    destination: Path | None
+    format: str | None
+    comparison: Path | None = None
+    ground_truth: Path | None = None
+    skip: bool = False
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file in a folder is an image, going by its extension."""
+    return Path(name).suffix.lower() in FORMATS
+
+
+def results_folder(output: str | None) -> Path | None:
+    """The folder that an `--output` names, if it clearly names one."""
+    return Path(output) if output and output != STANDARD_STREAM and not is_image_name(output) else None
+
+
+def plan(sources: Sequence[Source], request: Request) -> list[Job]:
+    """Decide every name of a run, looking at headers only.
+
+    Raises:
+        UsageError: something would be overwritten, two results would share a name, ground truth is missing, or what was
+            asked for does not go together. Nothing has been written then.
+    """
+    if request.output == STANDARD_STREAM:
+        return [_stream_job(sources, request)]
+    output = None if request.output is None else Path(request.output)
+    into_folder = output is not None and ((request.output or "").endswith(_SEPARATORS) or output.is_dir())
+    _check_output(sources, output, into_folder)
+    given = None if request.format is None else writable_format(request.format)
+    formats = [_format_of(source, given, None if into_folder else output) for source in sources]
+    extensions = [_extension(source, name) for source, name in zip(sources, formats, strict=True)]
+    places = place(sources, extensions, suffix=request.suffix, output=output, into_folder=into_folder)
+    truths = [_ground_truth_of(source, request.ground_truth, len(sources)) for source in sources]
+    jobs = []
+    targets: list[tuple[str, Path]] = []
+    for source, name, destination, truth in zip(sources, formats, places, truths, strict=True):
+        comparison = companion(destination) if request.compare else None
+        targets += [(source.name, path) for path in (destination, comparison) if path is not None]
+        skip = request.skip_existing and destination.exists()
+        jobs.append(Job(source, destination, name, comparison, truth, skip))
+    read = [path for path in (*(source.path for source in sources), *truths, *request.protected) if path is not None]
+    check_targets(targets, protected=read, may_exist=request.overwrite or request.skip_existing)
+    return jobs
+
+
+def _stream_job(sources: Sequence[Source], request: Request) -> Job:
+    if len(sources) != 1 or sources[0].folder is not None:
+        raise UsageError("-o - (standard output) takes a single image: name one input.")
+    if request.compare:
+        raise UsageError("--compare needs a file to put its picture beside: name one with --output.")
+    given = None if request.format is None else writable_format(request.format)
+    return Job(sources[0], None, given, None, _ground_truth_of(sources[0], request.ground_truth, 1))
+
+
+def _check_output(sources: Sequence[Source], output: Path | None, into_folder: bool) -> None:
+    if output is None or output.is_dir():
+        return
+    wants_folder = into_folder or any(not source.alone or source.folder is not None for source in sources)
+    if wants_folder and output.exists():
+        raise UsageError(f"--output {output} is a file; these inputs need a folder to write to.")
+    if wants_folder and not into_folder and is_image_name(output.name):
+        raise UsageError(
+            f"--output {output} looks like a file; these inputs need a folder (end its name with / to insist)."
+        )
+
+
+def _format_of(source: Source, given: str | None, output: Path | None) -> str:
+    """Format of a result: what the user says, by name or by the extension of the output; else what suits the input."""
+    if output is not None and source.alone and source.folder is None:
+        named = FORMATS.get(output.suffix.lower())
+        if named is None and given is None:
+            raise UsageError(
+                f"--output {output}: no format is known by {output.suffix or 'a name without extension'};"
+                " end it with .png or another, add --format, or end it with / for a folder."
+            )
+        if named is not None and given is not None and writable_format(output.suffix) != given:
+            raise UsageError(f"--output {output} and --format {given.lower()} contradict each other: leave one out.")
+        return given or writable_format(output.suffix)
+    return given or _suitable_format(source)
+
+
+def _suitable_format(source: Source) -> str:
+    if source.path is None or not source.path.is_file():
+        return "PNG"
+    try:
+        return probe(source.path).default_format
+    except ImageError:
+        return "PNG"  # reading will fail too, and say why; the name does not matter then
+
+
+def _extension(source: Source, name: str) -> str:
+    """The input's own spelling (`.JPEG`) where it fits the format, else the usual one."""
+    own = source.within.suffix
+    return own if FORMATS.get(own.lower()) == name else extension_for(name)
+
+
+def _ground_truth_of(source: Source, ground_truth: Path | None, count: int) -> Path | None:
+    """The file to measure a result against.
+
+    A file serves one input. A folder holds the same tree as the inputs' folder, or files of the same names;
+    extensions may differ.
+    """
+    if ground_truth is None:
+        return None
+    if not ground_truth.exists():
+        raise UsageError(f"--gt {ground_truth}: no such file or folder.")
+    if not ground_truth.is_dir():
+        if count != 1:
+            raise UsageError(
+                f"--gt {ground_truth} is one file for {count} inputs: give a folder with a file of each name."
+            )
+        return ground_truth
+    if source.path is None:
+        raise UsageError("--gt: standard input has no name to look for in a folder; give the file.")
+    for wanted in dict.fromkeys((ground_truth / source.within, ground_truth / source.within.name)):
+        if wanted.is_file():
+            return wanted
+        if wanted.parent.is_dir():
+            same = [p for p in wanted.parent.iterdir() if p.stem == wanted.stem and is_image_name(p.name)]
+            if len(same) == 1:
+                return same[0]
+    raise UsageError(f"--gt {ground_truth}: it holds no file named like {source.name}.")

@@ -1,0 +1,1 @@
+"""Metrics and the published protocols; needs no network."""

@@ -1,0 +1,198 @@
+"""How a result is measured: inputs, cropping and rounding as the papers of the field do it, so that figures compare.
+
+super-resolution   low resolution from MATLAB's antialiased bicubic, ground truth cropped to its size times the
+                   scale, output rounded to 8 bits, `scale` pixels cropped from every edge; papers print Y
+Gaussian noise     seeded anew for each image, added to the float image in BGR order, not clipped, not rounded, no
+                   crop; papers print RGB
+noise, blur, haze  pairs as they are, no crop; papers print RGB
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from mair_cli.datasets.noise import add_published_noise
+from mair_cli.datasets.pairs import Sample, Task
+from mair_cli.datasets.resize import matlab_bicubic
+from mair_cli.errors import ImageError, UsageError
+from mair_cli.images.io import Picture, read_picture
+from mair_cli.images.picture import convert_depth
+from mair_cli.measure.metrics import psnr, ssim
+
+__all__ = ["Measurement", "Pair", "Protocol", "load_pair", "measure", "read_rgb", "to_bytes"]
+
+Channel = Literal["y", "rgb"]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What is restored, from what.
+
+    Attributes:
+        task: see `mair_cli.datasets.pairs`.
+        scale: enlargement; 1 but for "sr".
+        sigma: noise level of 255, for "denoise" only.
+    """
+
+    task: Task
+    scale: int = 1
+    sigma: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.task == "sr" and self.scale not in (2, 3, 4):
+            raise UsageError(f"--scale {self.scale}: super-resolution is measured at 2, 3 or 4")
+        if self.task != "sr" and self.scale != 1:
+            raise UsageError(f"--scale belongs to --task sr, not to {self.task}")
+        if (self.task == "denoise") != (self.sigma is not None):
+            raise UsageError("--sigma goes with --task denoise, and only with that")
+        if self.sigma is not None and not 0 < self.sigma <= 255:
+            raise UsageError(f"--sigma {self.sigma:g}: a noise level is above 0 and at most 255")
+
+    @property
+    def crop(self) -> int:
+        """Pixels left out at every edge."""
+        return self.scale if self.task == "sr" else 0
+
+    @property
+    def headline(self) -> Channel:
+        """The channels that papers print for this task."""
+        return "y" if self.task == "sr" else "rgb"
+
+    @property
+    def title(self) -> str:
+        """Task and degree, such as "super-resolution ×4"."""
+        words = {
+            "sr": f"super-resolution ×{self.scale}",
+            "denoise": f"Gaussian denoising σ {self.sigma:g}" if self.sigma is not None else "",
+            "real-denoise": "real noise",
+            "deblur": "deblurring",
+            "dehaze": "dehazing",
+        }
+        return words[self.task]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """PSNR in dB (infinite for equal images) and SSIM, on Y and on RGB."""
+
+    psnr_y: float
+    ssim_y: float
+    psnr_rgb: float
+    ssim_rgb: float
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A test image, ready to be restored.
+
+    Attributes:
+        degraded: (h, w, 3) RGB; uint8, or for Gaussian denoising float32 around [0, 1], not clipped.
+        truth: (H, W, 3) RGB uint8, with H = h · scale and W = w · scale.
+        digest: SHA-256 over both, so that results can be matched with the images that they came from.
+        gray: whether the file of the ground truth has one channel only.
+    """
+
+    degraded: np.ndarray
+    truth: np.ndarray
+    digest: str
+    gray: bool
+
+
+def to_bytes(image: np.ndarray) -> np.ndarray:
+    """Clip and round a float image in [0, 1] to uint8, halves to even as published code does; uint8 passes through."""
+    if image.dtype == np.uint8:
+        return image
+    return np.rint(image.clip(0.0, 1.0) * 255.0).astype(np.uint8)
+
+
+def read_rgb(path: Path) -> np.ndarray:
+    """Read an image as (H, W, 3) RGB uint8: gray is spread to three channels, more bits are rounded, alpha is left out.
+
+    Raises:
+        ImageError: it cannot be read, or is an animation.
+    """
+    return _spread(_read(path))
+
+
+def _read(path: Path) -> np.ndarray:
+    picture = read_picture(path)
+    if not isinstance(picture, Picture):
+        raise ImageError(f"{path}: an animation cannot be measured")
+    return convert_depth(picture.color, "uint8")
+
+
+def _spread(image: np.ndarray) -> np.ndarray:
+    return image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
+
+
+def load_pair(sample: Sample, protocol: Protocol) -> Pair:
+    """Read, or make, the input of a sample, and fit the ground truth to it.
+
+    Raises:
+        ImageError: a file cannot be read, the sizes do not belong together, or the image is too small to be measured.
+    """
+    stored = _read(sample.truth)
+    truth = _spread(stored)
+    if protocol.task == "sr":
+        degraded, truth = _super_resolution_pair(sample, truth, protocol.scale)
+    elif protocol.sigma is not None:
+        degraded = add_published_noise(truth, protocol.sigma)
+    else:
+        if sample.degraded is None:
+            raise ImageError(f"{sample.truth}: no input to restore")
+        degraded = read_rgb(sample.degraded)
+        if degraded.shape != truth.shape:
+            raise ImageError(f"{sample.degraded}: {_size(degraded)}, but its ground truth has {_size(truth)}")
+    if min(truth.shape[:2]) - 2 * protocol.crop < 11:
+        raise ImageError(f"{sample.truth}: {_size(truth)} are too few to measure; 11x11 must be left after cropping")
+    hashed = hashlib.sha256(repr((truth.shape, degraded.shape)).encode())
+    hashed.update(truth.tobytes())
+    hashed.update(np.ascontiguousarray(degraded).tobytes())
+    return Pair(degraded, truth, hashed.hexdigest(), gray=stored.ndim == 2)
+
+
+def _super_resolution_pair(sample: Sample, truth: np.ndarray, scale: int) -> tuple[np.ndarray, np.ndarray]:
+    if sample.degraded is None:
+        height, width = (side // scale * scale for side in truth.shape[:2])
+        if min(height, width) == 0:
+            raise ImageError(f"{sample.truth}: {_size(truth)} are too few for x{scale}")
+        truth = truth[:height, :width]
+        return matlab_bicubic(truth, Fraction(1, scale)), truth
+    degraded = read_rgb(sample.degraded)
+    height, width = (side * scale for side in degraded.shape[:2])
+    # Up to scale - 1 rows and columns of the ground truth may be too many: those that did not divide.
+    if not (0 <= truth.shape[0] - height < scale and 0 <= truth.shape[1] - width < scale):
+        raise ImageError(
+            f"{sample.degraded}: {_size(degraded)} enlarged x{scale} do not give "
+            f"the {_size(truth)} of {sample.truth.name}"
+        )
+    return degraded, truth[:height, :width]
+
+
+def _size(image: np.ndarray) -> str:
+    return f"{image.shape[1]}x{image.shape[0]} pixels"
+
+
+def measure(output: np.ndarray, truth: np.ndarray, crop: int) -> Measurement:
+    """PSNR and SSIM of a restored image, on Y and on RGB.
+
+    Args:
+        output: (H, W, 3) RGB uint8.
+        truth: the same shape and type.
+        crop: pixels left out at every edge, see `Protocol.crop`.
+
+    Raises:
+        ImageError: the shapes differ or are too small.
+    """
+    return Measurement(
+        psnr_y=psnr(output, truth, crop, y_channel=True),
+        ssim_y=ssim(output, truth, crop, y_channel=True),
+        psnr_rgb=psnr(output, truth, crop),
+        ssim_rgb=ssim(output, truth, crop),
+    )

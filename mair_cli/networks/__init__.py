@@ -1,0 +1,56 @@
+"""The networks: they take tensors and settings, and know nothing of files or devices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import nn
+
+from mair_cli.networks.blocks import VisionMambaModule
+from mair_cli.networks.mair import MaIR
+from mair_cli.networks.network import Network
+from mair_cli.networks.settings import MaIRConfig, MaIRUNetConfig, MambaIRConfig, NetworkConfig, config_from_mapping
+
+__all__ = [
+    "MaIR",
+    "MaIRConfig",
+    "MaIRUNetConfig",
+    "MambaIRConfig",
+    "Network",
+    "NetworkConfig",
+    "build_network",
+    "config_from_mapping",
+    "set_backend",
+]
+
+
+def build_network(config: Mapping[str, object] | NetworkConfig) -> Network:
+    """A freshly initialised network in eval mode (network.md, 8).
+
+    Args:
+        config: settings under the published constructors' names, or a checked configuration.
+
+    Returns:
+        `MaIR`: (B, 3, H, W) float32 RGB in [0, 1] → (B, 3, H · scale, W · scale).
+
+    Raises:
+        UsageError: an unknown setting, or one out of range.
+    """
+    if isinstance(config, Mapping):
+        config = config_from_mapping(config)
+    if isinstance(config, MaIRUNetConfig):
+        from mair_cli.networks.mair_unet import MaIRUNet
+
+        return MaIRUNet(config).eval()
+    if isinstance(config, MambaIRConfig):
+        from mair_cli.networks.mambair import MambaIR
+
+        return MambaIR(config).eval()
+    return MaIR(config).eval()
+
+
+def set_backend(network: nn.Module, backend: str) -> None:
+    """Make every scan of a network use one back end: a name from `mair_cli.scan.dispatch.BACKENDS`, or `auto`."""
+    for module in network.modules():
+        if isinstance(module, VisionMambaModule):
+            module.scan_backend = backend

@@ -1,0 +1,199 @@
+"""Building blocks of MaIR and its U-shaped sibling, for features stored as (B, H, W, C), channels last.
+
+Glossary (Li et al., "MaIR", CVPR 2025):
+    VMM  Vision Mamba module          the scan with its gate and projections
+    RMB  residual Mamba block         VMM and MLP, each with a residual connection
+    SSA  sequence shuffle attention   weighs the four directions against each other, channel by channel
+    SSO  state-space operator         the selective scan, see `mair_cli.scan.dispatch`
+    C    channels of a block;  D  inner channels, int(ssm_ratio · C);  N  state size
+    R    rank of the step size, ceil(C / 16);  K  scan directions, 4;  L  pixels, H · W
+
+Parameter names are those of published checkpoints: they must not change.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mair_cli.scan.dispatch import merged_scan, selective_scan
+from mair_cli.scan.orders import DIRECTIONS, scan_orders
+
+
+@lru_cache(maxsize=64)
+def _order_tensor(height: int, width: int, stripe: int, shifted: bool, pattern: str, device: torch.device) -> Tensor:
+    # A plain tensor, even where the first caller is in inference mode: the same order serves training afterwards.
+    with torch.inference_mode(False):
+        return torch.from_numpy(scan_orders(height, width, stripe, shifted, pattern).copy()).to(device)
+
+
+class SequenceShuffleAttention(nn.Module):
+    """Parameters of sequence shuffle attention; `mair_cli.scan.dispatch.shuffle_attention` applies them."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        shuffled = DIRECTIONS * channels
+        # Published checkpoints call the convolution `gating.1`; its place 0 held the pooling, which has no parameters.
+        self.gating = nn.Sequential(nn.Identity(), nn.Conv2d(shuffled, shuffled, 1, groups=channels))
+
+    @property
+    def gate(self) -> tuple[Tensor, Tensor]:
+        """Weight (4·D, 4, 1, 1) and bias (4·D,) of the map from pooled directions to their weights."""
+        convolution = self.gating[1]
+        assert isinstance(convolution, nn.Conv2d)
+        assert convolution.bias is not None
+        return convolution.weight, convolution.bias
+
+
+class VisionMambaModule(nn.Module):
+    """Vision Mamba module (VMM): gated selective scan over an image; network.md, 4.
+
+    Args:
+        width: C, channels in and out.
+        d_state: N, state size.
+        ssm_ratio: D over C.
+        stripe: stripe width of the scan order.
+        shifted: whether the stripes are shifted by half their width.
+        pattern: scan order, see `mair_cli.scan.orders`.
+        attention: sequence shuffle attention; without it the directions are summed.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        d_state: int,
+        ssm_ratio: float,
+        stripe: int,
+        shifted: bool = False,
+        pattern: str = "nested",
+        attention: bool = True,
+    ) -> None:
+        super().__init__()
+        inner = int(ssm_ratio * width)
+        rank = math.ceil(width / 16)
+        self.stripe, self.shifted, self.pattern = stripe, shifted, pattern
+        self.scan_backend = "auto"
+        self.in_proj = nn.Linear(width, 2 * inner, bias=False)
+        self.conv2d = nn.Conv2d(inner, inner, 3, padding=1, groups=inner)
+        self.x_proj_weight = nn.Parameter(torch.empty(DIRECTIONS, rank + 2 * d_state, inner))
+        self.dt_projs_weight = nn.Parameter(torch.empty(DIRECTIONS, inner, rank))
+        self.dt_projs_bias = nn.Parameter(torch.empty(DIRECTIONS, inner))
+        self.A_logs = nn.Parameter(torch.empty(DIRECTIONS * inner, d_state))
+        self.Ds = nn.Parameter(torch.empty(DIRECTIONS * inner))
+        self.gating = SequenceShuffleAttention(inner) if attention else None
+        self.out_norm = nn.LayerNorm(inner)
+        self.out_proj = nn.Linear(inner, width, bias=False)
+        self._initialise_scan()
+
+    def _initialise_scan(self) -> None:
+        """Start values of the scan's parameters; network.md, 8."""
+        rank, (directions, inner) = self.dt_projs_weight.shape[-1], self.dt_projs_bias.shape
+        nn.init.trunc_normal_(self.x_proj_weight, std=0.02)
+        nn.init.uniform_(self.dt_projs_weight, -(rank**-0.5), rank**-0.5)
+        step = torch.exp(torch.empty(directions, inner).uniform_(math.log(0.001), math.log(0.1)))
+        with torch.no_grad():
+            self.dt_projs_bias.copy_(step + torch.log(-torch.expm1(-step)))
+            self.A_logs.copy_(torch.arange(1.0, self.A_logs.shape[1] + 1).log().expand_as(self.A_logs))
+        nn.init.ones_(self.Ds)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, H, W, C) to (B, H, W, C)."""
+        batch, height, width, _ = x.shape
+        features, gate = self.in_proj(x).chunk(2, dim=-1)
+        u = F.silu(self.conv2d(features.permute(0, 3, 1, 2))).permute(0, 2, 3, 1)
+        y = self._scan(u.reshape(batch, height * width, -1), height, width)
+        y = self.out_norm(y).view(batch, height, width, -1) * F.silu(gate)
+        out: Tensor = self.out_proj(y)
+        return out
+
+    def _orders(self, height: int, width: int, device: torch.device) -> Tensor:
+        """The scan's orders, (K, L) int32."""
+        return _order_tensor(height, width, self.stripe, self.shifted, self.pattern, device)
+
+    def _scan(self, u: Tensor, height: int, width: int) -> Tensor:
+        """Scan (B, L, D) in all directions and merge them: (B, L, D), pixels in image order."""
+        directions, inner = self.dt_projs_bias.shape
+        arguments = (
+            u,
+            F.linear(u, self.x_proj_weight.flatten(0, 1)).unflatten(-1, (directions, -1)),
+            self.dt_projs_weight,
+            self.dt_projs_bias,
+            -torch.exp(self.A_logs.float()).view(directions, inner, -1),
+            self.Ds.view(directions, inner),
+            self._orders(height, width, u.device),
+        )
+        if self.gating is None:
+            return selective_scan(*arguments, backend=self.scan_backend).sum(dim=1)
+        return merged_scan(*arguments, *self.gating.gate, backend=self.scan_backend)
+
+
+class Mlp(nn.Module):
+    """Two linear layers with a GELU between them, acting on single pixels."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, hidden)
+        self.fc2 = nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (…, C) to (…, C)."""
+        out: Tensor = self.fc2(F.gelu(self.fc1(x)))
+        return out
+
+
+class StochasticDepth(nn.Module):
+    """While training, drops the whole branch for a random share of the images and scales up the others."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, …) to the same shape."""
+        if not self.training or self.rate == 0:
+            return x
+        kept = x.new_empty(x.shape[0], *[1] * (x.dim() - 1)).bernoulli_(1 - self.rate)
+        return x * kept / (1 - self.rate)
+
+
+class ResidualMambaBlock(nn.Module):
+    """Residual Mamba block (RMB): a VMM and an MLP, each normalised before and added to a scaled input; network.md, 4.
+
+    Args:
+        module: the VMM.
+        width: C.
+        mlp_ratio: hidden width of the MLP over C.
+        drop_path: rate of stochastic depth on the VMM's branch.
+        mlp_name: what checkpoints call the MLP: `conv_blk` in MaIR, `mlp` in the U-shaped network.
+    """
+
+    def __init__(
+        self, module: VisionMambaModule, width: int, mlp_ratio: float, drop_path: float, mlp_name: str = "conv_blk"
+    ) -> None:
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(width)
+        self.self_attention = module
+        self.drop_path = StochasticDepth(drop_path)
+        self.skip_scale = nn.Parameter(torch.ones(width))
+        self.ln_2 = nn.LayerNorm(width)
+        self.skip_scale2 = nn.Parameter(torch.ones(width))
+        self.mlp_name = mlp_name
+        self.add_module(mlp_name, Mlp(width, int(width * mlp_ratio)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, H, W, C) to (B, H, W, C)."""
+        x = torch.addcmul(self.drop_path(self.self_attention(self.ln_1(x))), x, self.skip_scale)
+        return torch.addcmul(self.get_submodule(self.mlp_name)(self.ln_2(x)), x, self.skip_scale2)
+
+
+def initialise_linear_layers(network: nn.Module) -> None:
+    """Linear weights truncated normal σ 0.02, biases 0; network.md, 8. Convolutions keep PyTorch's start values."""
+    for module in network.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.trunc_normal_(module.weight, std=0.02)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

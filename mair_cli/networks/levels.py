@@ -1,0 +1,59 @@
+"""Levels: constant input channels after RGB that tell a network how strong a degradation is.
+
+    noise_level_map   sigma / 255          0: no noise
+    jpeg_level_map    (100 - Q) / 100      0: not a JPEG
+
+Each is a switch in the settings; published checkpoints have neither.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mair_cli.networks.settings import NetworkConfig
+
+Level = Tensor | float
+
+
+def level_names(config: NetworkConfig) -> list[str]:
+    """The levels that a network takes, in the order of its input channels."""
+    return [name for name in ("noise_level", "jpeg_level") if getattr(config, f"{name}_map")]
+
+
+def level_count(config: NetworkConfig) -> int:
+    """How many input channels are levels."""
+    return len(level_names(config))
+
+
+def known_levels(config: NetworkConfig, noise: Level, jpeg: Level) -> dict[str, Level]:
+    """Of two levels (numbers or (B,)) those that a network takes, as the keyword arguments of its `forward`."""
+    levels = {"noise_level": noise, "jpeg_level": jpeg}
+    return {name: levels[name] for name in level_names(config)}
+
+
+def append_level_maps(
+    image: Tensor, config: NetworkConfig, noise_level: Level | None, jpeg_level: Level | None
+) -> Tensor:
+    """Append the levels that a network takes to its input.
+
+    Args:
+        image: (B, 3, H, W).
+        config: says which levels the network takes.
+        noise_level: number or (B,), sigma / 255; None is 0.
+        jpeg_level: number or (B,), (100 - Q) / 100; None is 0.
+
+    Returns:
+        (B, 3 + levels, H, W); `image` itself where the network takes none.
+
+    Raises:
+        ValueError: a level is given to a network that does not take it.
+    """
+    maps = [image]
+    for name, level in (("noise_level", noise_level), ("jpeg_level", jpeg_level)):
+        if name in level_names(config):
+            value = torch.as_tensor(0.0 if level is None else level, dtype=image.dtype, device=image.device)
+            maps.append(value.reshape(-1, 1, 1, 1).expand(image.shape[0], 1, *image.shape[2:]))
+        elif level is not None:
+            raise ValueError(f"{name} is given to a network without {name}_map")
+    return torch.cat(maps, dim=1) if len(maps) > 1 else image

@@ -1,0 +1,176 @@
+"""The U-shaped network: deblurring, dehazing, camera noise (Li et al., CVPR 2025; network.md, 6).
+
+Four levels, each half as high and wide and twice as deep as the one above. Features travel as (B, H, W, C), channels
+last, as in `mair_cli.networks.mair`. Parameter names are those of published checkpoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from mair_cli.networks.blocks import ResidualMambaBlock, VisionMambaModule, initialise_linear_layers
+from mair_cli.networks.levels import Level, append_level_maps, level_count
+from mair_cli.networks.network import Network
+from mair_cli.networks.settings import MaIRUNetConfig
+
+ENCODER_STATES = (4, 8, 16, 32)
+"""N, state size, of encoder levels 1, 2, 3 and of the latent level; published values, not among the settings."""
+DECODER_STATES = (8, 8, 16)
+"""N of decoder levels 1, 2, 3; the refinement has that of decoder level 1."""
+
+
+def _convolution(channels_in: int, channels_out: int, side: int = 3) -> nn.Conv2d:
+    return nn.Conv2d(channels_in, channels_out, side, padding=side // 2, bias=False)
+
+
+def _on_pixels(layer: nn.Module, x: Tensor) -> Tensor:
+    """Apply a layer for (B, C, H, W) to (B, H, W, C)."""
+    out: Tensor = layer(x.permute(0, 3, 1, 2))
+    return out.permute(0, 2, 3, 1)
+
+
+class Downsample(nn.Module):
+    """(B, H, W, C) → (B, H/2, W/2, 2C): a convolution that halves the channels, then pixel-unshuffle."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(_convolution(width, width // 2), nn.PixelUnshuffle(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, H, W, C) to (B, H/2, W/2, 2C)."""
+        return _on_pixels(self.body, x)
+
+
+class Upsample(nn.Module):
+    """(B, H, W, C) → (B, 2H, 2W, C/2): a convolution that doubles the channels, then pixel-shuffle."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(_convolution(width, 2 * width), nn.PixelShuffle(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, H, W, C) to (B, 2H, 2W, C/2)."""
+        return _on_pixels(self.body, x)
+
+
+class PatchEmbedding(nn.Module):
+    """The first convolution, from colours to features; patches of one pixel."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.proj = _convolution(channels, width)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map (B, 3, H, W) to (B, H, W, C)."""
+        out: Tensor = self.proj(image.contiguous(memory_format=torch.channels_last))
+        return out.permute(0, 2, 3, 1)
+
+
+def _blocks(
+    config: MaIRUNetConfig, count: int, width: int, d_state: int, mlp_ratio: float, drop_path: Iterator[float]
+) -> nn.Sequential:
+    blocks = []
+    for _ in range(count):
+        module = VisionMambaModule(width, d_state, config.ssm_ratio, config.scan_len)
+        blocks.append(ResidualMambaBlock(module, width, mlp_ratio, next(drop_path), mlp_name="mlp"))
+    return nn.Sequential(*blocks)
+
+
+def reflect_to_multiple(image: Tensor, multiple: int) -> Tensor:
+    """Extend (B, C, H, W) at the bottom and right to sides divisible by `multiple`, mirrored at last row and column.
+
+    The mirror image is mirrored again where the image is smaller than the extension, and a single row is repeated,
+    so that every image can be extended.
+    """
+    for axis in (2, 3):
+        length = image.shape[axis]
+        target = -(-length // multiple) * multiple
+        if target > length:
+            period = max(2 * (length - 1), 1)
+            place = torch.arange(target, device=image.device) % period
+            image = image.index_select(axis, torch.minimum(place, period - place) if length > 1 else place)
+    return image
+
+
+class MaIRUNet(Network):
+    """U-shaped Mamba-based image restoration network.
+
+    Attributes:
+        config: its settings.
+        scale: 1, the output has the input's size.
+        size_multiple: 8: sides are extended to multiples of this inside, and cropped again; tiles that are multiples
+            already are spared that.
+    """
+
+    scale = 1
+    size_multiple = 8
+
+    def __init__(self, config: MaIRUNetConfig) -> None:
+        super().__init__()
+        self.config: MaIRUNetConfig = config
+        dim, counts, flp, mlp = config.dim, config.num_blocks, config.flp_ratio, config.mlp_ratio
+        total = sum(counts) + sum(counts[:3]) + config.num_refinement_blocks
+        rate = (config.drop_path_rate * position / (total - 1) for position in range(total))
+        self.patch_embed = PatchEmbedding(config.inp_channels + level_count(config), dim)
+        self.encoder_level1 = _blocks(config, counts[0], dim, ENCODER_STATES[0], flp, rate)
+        self.down1_2 = Downsample(dim)
+        self.encoder_level2 = _blocks(config, counts[1], 2 * dim, ENCODER_STATES[1], mlp, rate)
+        self.down2_3 = Downsample(2 * dim)
+        self.encoder_level3 = _blocks(config, counts[2], 4 * dim, ENCODER_STATES[2], mlp, rate)
+        self.down3_4 = Downsample(4 * dim)
+        self.latent = _blocks(config, counts[3], 8 * dim, ENCODER_STATES[3], mlp, rate)
+        self.up4_3 = Upsample(8 * dim)
+        self.reduce_chan_level3 = _convolution(8 * dim, 4 * dim, 1)
+        self.decoder_level3 = _blocks(config, counts[2], 4 * dim, DECODER_STATES[2], mlp, rate)
+        self.up3_2 = Upsample(4 * dim)
+        self.reduce_chan_level2 = _convolution(4 * dim, 2 * dim, 1)
+        self.decoder_level2 = _blocks(config, counts[1], 2 * dim, DECODER_STATES[1], mlp, rate)
+        self.up2_1 = Upsample(2 * dim)
+        # Not reduced after concatenation: decoder level 1 and the refinement are twice as wide as encoder level 1.
+        self.decoder_level1 = _blocks(config, counts[0], 2 * dim, DECODER_STATES[0], mlp, rate)
+        self.refinement = _blocks(config, config.num_refinement_blocks, 2 * dim, DECODER_STATES[0], mlp, rate)
+        if config.dual_pixel_task:
+            self.skip_conv = _convolution(dim, 2 * dim, 1)
+        self.output = _convolution(2 * dim, config.out_channels)
+        initialise_linear_layers(self)
+
+    def forward(self, image: Tensor, noise_level: Level | None = None, jpeg_level: Level | None = None) -> Tensor:
+        """Restore a batch.
+
+        Args:
+            image: (B, 3, H, W) float, RGB in [0, 1], any size; (B, 6, H, W), both views, with `dual_pixel_task`.
+            noise_level: as in `MaIR.forward`.
+            jpeg_level: as in `MaIR.forward`.
+
+        Returns:
+            (B, 3, H, W) float, RGB, about [0, 1] (not clipped).
+
+        Raises:
+            ValueError: a level is given to a network without its map.
+        """
+        height, width = image.shape[2:]
+        padded = reflect_to_multiple(image, self.size_multiple)
+        level1 = self.patch_embed(append_level_maps(padded, self.config, noise_level, jpeg_level))
+        features = self.refinement(self._levels(level1))
+        if self.config.dual_pixel_task:
+            out = self.output((features + _on_pixels(self.skip_conv, level1)).permute(0, 3, 1, 2))
+        else:
+            out = self.output(features.permute(0, 3, 1, 2)) + padded
+        restored: Tensor = out[:, :, :height, :width]
+        return restored
+
+    def _levels(self, x: Tensor) -> Tensor:
+        """Down to the latent level and up again: (B, H, W, C) → (B, H, W, 2C)."""
+        encoded1 = self.encoder_level1(x)
+        encoded2 = self.encoder_level2(self.down1_2(encoded1))
+        encoded3 = self.encoder_level3(self.down2_3(encoded2))
+        x = self.up4_3(self.latent(self.down3_4(encoded3)))
+        x = self.decoder_level3(_on_pixels(self.reduce_chan_level3, torch.cat([x, encoded3], dim=-1)))
+        x = self.up3_2(x)
+        x = self.decoder_level2(_on_pixels(self.reduce_chan_level2, torch.cat([x, encoded2], dim=-1)))
+        x = self.up2_1(x)
+        out: Tensor = self.decoder_level1(torch.cat([x, encoded1], dim=-1))
+        return out

@@ -1,0 +1,299 @@
+"""The training loop.
+
+Everything random is a pure function of (seed, step, process): patches, noise, flips and stochastic depth. A resumed run
+therefore follows the very curve of an uninterrupted one, and several processes follow that of a single one.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Iterator
+from contextlib import closing, nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from mair_cli.datasets.degradations import Degradation
+from mair_cli.errors import TrainingError
+from mair_cli.networks import build_network, set_backend
+from mair_cli.networks.levels import known_levels
+from mair_cli.runtime.precision import arithmetic, check_precision
+from mair_cli.training.average import WeightAverage
+from mair_cli.training.distributed import World, joined, spread
+from mair_cli.training.export import export_weights
+from mair_cli.training.files import STATE_FILE, STEPS_FILE, VALIDATION_FILE
+from mair_cli.training.logbook import STEP_COLUMNS, VALIDATION_COLUMNS, Logbook
+from mair_cli.training.losses import make_loss
+from mair_cli.training.optimizers import make_optimizers
+from mair_cli.training.patches import Batch, PatchSource, prefetched
+from mair_cli.training.recipe import Settings
+from mair_cli.training.reports import Observer, Outcome, StepReport
+from mair_cli.training.resuming import check_same_run, refuse_to_overwrite, sole_user
+from mair_cli.training.schedule import learning_rate, patch_and_batch, target_share
+from mair_cli.training.sets import ImageSets, load_sets
+from mair_cli.training.starting import start_from
+from mair_cli.training.state import TrainingState, load_state, save_state
+from mair_cli.training.stopping import StopRequest
+from mair_cli.training.validation import Measurement, measure
+
+logger = logging.getLogger(__name__)
+
+
+class Trainer:
+    """One run on one device; `train` is the way to use it.
+
+    Args:
+        settings: the run.
+        sets: decoded images.
+        device: where to train.
+        world: this process among several.
+        backend: of the scan, see `mair_cli.scan.dispatch.BACKENDS`.
+        observer: is told how it goes on.
+    """
+
+    def __init__(
+        self, settings: Settings, sets: ImageSets, device: torch.device, world: World, backend: str, observer: Observer
+    ) -> None:
+        self.settings, self.device, self.world, self.observer = settings, device, world, observer
+        self.validation_pairs = sets.validation
+        training, data = settings.training, settings.data
+        _prepare_torch(training.threads)
+        check_precision(training.precision, device)
+        torch.manual_seed(training.seed)
+        self.network = build_network(settings.network)
+        if training.start_from:
+            start_from(self.network, training.start_from)
+        set_backend(self.network, backend)
+        self.network.to(device).train()
+        self.average = WeightAverage(self.network, training.ema)
+        self.model = spread(self.network, world, device)
+        self.optimizer = make_optimizers(training, self.network)
+        self.loss = make_loss(training.loss, training.charbonnier_eps)
+        self.source = PatchSource(
+            sets.training,
+            settings.scale,
+            training.seed,
+            settings.degradation,
+            data.candidates,
+            lambda step: target_share(data, training, step),
+        )
+        for step in (0, *(round(share * training.steps) for share, _, _ in training.stages)):
+            patch, batch = patch_and_batch(data, training, step)
+            self.source.check(patch)
+            if batch % world.size:
+                raise TrainingError(f"a batch of {batch} cannot be shared by {world.size} processes evenly")
+        self.step = 0
+        self.seconds = 0.0
+        self.best: float | None = None
+        self.best_step = 0
+        self._measured: list[Measurement] = []
+        self._norm = torch.zeros((), device=device)
+        self._meter = _Meter(torch.zeros((), device=device))
+
+    def restore(self, state: TrainingState) -> None:
+        """Go on from `state`; raises TrainingError when it belongs to another network or a shorter schedule."""
+        check_same_run(state, self.settings)
+        self.network.load_state_dict(state.network)
+        self.average.network.load_state_dict(state.average)
+        self.optimizer.load_state_dict(state.optimizer)
+        self.step, self.seconds = state.step, state.seconds
+        self.best, self.best_step = state.best, state.best_step
+        self._meter = _Meter(torch.tensor(state.loss_since_report, device=self.device), state.steps_since_report)
+
+    def run(self, stop: StopRequest) -> Outcome:
+        """Train to the last step, or until `stop` is due; then save. After an error the last saved state stands."""
+        training, folder = self.settings.training, self.settings.folder
+        self.observer.started(self.step, sum(p.numel() for p in self.network.parameters()), len(self.source.pairs))
+        if self.world.leads:
+            self._log = Logbook(folder / STEPS_FILE, STEP_COLUMNS, self.step)
+            self._validations = Logbook(folder / VALIDATION_FILE, VALIDATION_COLUMNS, self.step)
+        batches = prefetched(self._make_batch, self.step, training.steps, self.settings.data.workers)
+        with stop.listening(), closing(batches):
+            self._loop(batches, stop)
+        if self.world.leads:
+            self._save()
+            self._export("last")
+        return Outcome(self.step, self.step >= training.steps, stop.signal, self.best, self.best_step)
+
+    def _loop(self, batches: Iterator[Batch], stop: StopRequest) -> None:
+        training = self.settings.training
+        while self.step < training.steps:
+            begun = time.perf_counter()
+            batch = next(batches)
+            waited = time.perf_counter() - begun
+            loss = self._step(batch)
+            self.step += 1
+            logs = self.step % training.log_every == 0 or self.step == training.steps
+            if logs or self.device.type == "cpu":  # a GPU is not asked after each step: it would have to finish first
+                self._check_finite()
+            self.seconds += time.perf_counter() - begun
+            self._meter.add(loss, time.perf_counter() - begun, waited)
+            if logs:
+                self._report()
+            self.observer.stepped(self.step)
+            self._look_after()
+            # Several processes must agree on stopping, which costs a message: they ask at log rows only.
+            if (logs or self.world.size == 1) and self.world.any(stop.due, self.device):
+                break
+
+    def _report(self) -> None:
+        meter = self._meter
+        loss = float(self.world.mean(meter.loss)) / meter.steps
+        rate = learning_rate(self.settings.training, self.step - 1)
+        pace, waiting = meter.seconds / meter.timed, meter.waiting / meter.timed
+        report = StepReport(self.step, round(self.seconds, 1), loss, rate, float(self._norm), pace, waiting)
+        self._meter = _Meter(torch.zeros((), device=self.device))
+        if self.world.leads:
+            self._log.write(*vars(report).values())
+            self.observer.logged(report)
+
+    def _look_after(self) -> None:
+        """Validate and save where the step asks for it. The other processes wait with their next gradients."""
+        training, every = self.settings.training, self.settings.validation.every
+        last = self.step == training.steps
+        validates = bool(self.validation_pairs) and (last or self.step % every == 0)
+        if not self.world.leads or not (validates or self.step % training.save_every == 0):
+            return
+        self._check_finite()
+        if validates:
+            self._validate()
+        if not last:  # the end of the run saves anyway
+            self._save()
+
+    def _make_batch(self, step: int) -> Batch:
+        patch, batch = patch_and_batch(self.settings.data, self.settings.training, step)
+        return self.source.batch(step, patch, batch, self.world.rank, self.world.size)
+
+    def _step(self, batch: Batch) -> torch.Tensor:
+        """One optimiser step; returns the loss, a scalar tensor on the device."""
+        training = self.settings.training
+        self.optimizer.set_learning_rate(learning_rate(training, self.step))
+        torch.manual_seed(_step_seed(training.seed, self.step, self.world.rank))
+        low, high = (tensor.to(self.device, non_blocking=True) for tensor in (batch.low, batch.high))
+        noise, jpeg = batch.noise_level.to(self.device), batch.jpeg_level.to(self.device)
+        levels = known_levels(self.settings.network, noise, jpeg)
+        with arithmetic(training.precision, self.device):
+            output = self.model(low, **levels)
+        loss = self.loss(output.float(), high)
+        self.network.zero_grad(set_to_none=True)
+        loss.backward()
+        self._norm = nn.utils.clip_grad_norm_(self.network.parameters(), training.clip or math.inf)
+        self.optimizer.step()
+        self.average.update(self.network, self.step)
+        return loss.detach()
+
+    def _check_finite(self) -> None:
+        """Raise TrainingError when the latest gradient is not finite: the loss was not either, or will not be."""
+        if not math.isfinite(float(self._norm)):
+            saved = self.settings.folder / STATE_FILE
+            kept = f"the last checkpoint, {saved}, is intact" if saved.exists() else "nothing had been saved yet"
+            raise TrainingError(
+                f"the loss became infinite or not a number around step {self.step}; {kept}. "
+                "Lower training.learning_rate, lengthen training.warmup or use precision fp32."
+            )
+
+    def _validate(self) -> None:
+        settings, network = self.settings, self.average.network
+        degradations = [Degradation.parse(text) for text in settings.validation.degradations or ("clean",)]
+        luma = settings.task == "sr"
+        measured = measure(network, self.validation_pairs, settings.scale, luma, degradations, self.device)
+        mean = float(np.mean([item.psnr for item in measured]))
+        best = self.best is None or mean > self.best
+        for item in measured:
+            self._validations.write(self.step, f"{self.seconds:.1f}", item.measure, item.psnr, item.ssim)
+        self._measured = measured
+        if best:
+            self.best, self.best_step = mean, self.step
+            self._export("best")
+        self.observer.validated(self.step, measured, best)
+
+    def _export(self, which: str) -> None:
+        path = self.settings.folder / f"{self.settings.name}-{which}.safetensors"
+        export_weights(path, self.average.network, self.settings, self.step, self._measured)
+
+    def _save(self) -> None:
+        state = TrainingState(
+            step=self.step,
+            seconds=self.seconds,
+            network=self.network.state_dict(),
+            average=self.average.network.state_dict(),
+            optimizer=self.optimizer.state_dict(),
+            settings=self.settings.to_mapping(),
+            best=self.best,
+            best_step=self.best_step,
+            loss_since_report=float(self._meter.loss),
+            steps_since_report=self._meter.steps,
+        )
+        save_state(self.settings.folder / STATE_FILE, state)
+
+
+@dataclass
+class _Meter:
+    """Sums since the last row of the log. Steps of an earlier stretch count for the loss, not for the times."""
+
+    loss: torch.Tensor
+    steps: int = 0
+    timed: int = 0
+    seconds: float = 0.0
+    waiting: float = 0.0
+
+    def add(self, loss: torch.Tensor, seconds: float, waiting: float) -> None:
+        self.loss = self.loss + loss
+        self.steps += 1
+        self.timed += 1
+        self.seconds += seconds
+        self.waiting += waiting
+
+
+def _prepare_torch(threads: int) -> None:
+    # Denormal numbers, which die out of moving averages and gradients, slow x86 cores down many times.
+    torch.set_flush_denormal(True)
+    if threads:
+        torch.set_num_threads(threads)
+
+
+def _step_seed(seed: int, step: int, rank: int) -> int:
+    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1)[0])
+
+
+def train(
+    settings: Settings,
+    device: torch.device,
+    *,
+    backend: str = "auto",
+    resume: bool = False,
+    stop_after_seconds: float | None = None,
+    observer: Observer | None = None,
+) -> Outcome:
+    """Carry out a training run, or go on with one; all that it writes lies in `settings.folder`.
+
+    Args:
+        settings: see `mair_cli.training.recipe`.
+        device: where to train; under `torchrun` each process gives its own.
+        backend: of the scan; "auto" takes the fastest.
+        resume: go on with the state in the folder; without one, start.
+        stop_after_seconds: save and leave after this time.
+        observer: is told how it goes on.
+
+    Raises:
+        UsageError: the folder holds a run and `resume` is false; images or settings are unusable.
+        TrainingError: the loss is not finite, something cannot be saved, or another process trains in the same folder;
+            what was saved before is intact.
+    """
+    stop = StopRequest(stop_after_seconds)
+    world = World.from_environment()
+    if not resume:
+        refuse_to_overwrite(settings)
+    sets = load_sets(settings, validate=world.leads)
+    with sole_user(settings.folder) if world.leads else nullcontext(), joined(world, device):
+        state_file = settings.folder / STATE_FILE
+        state = load_state(state_file) if resume and state_file.exists() else None
+        told = observer if observer is not None and world.leads else Observer()
+        trainer = Trainer(settings, sets, device, world, backend, told)
+        if state is not None:
+            trainer.restore(state)
+        return trainer.run(stop)

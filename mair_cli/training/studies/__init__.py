@@ -1,0 +1,1 @@
+"""Studies around training: ablations, pictures of orders, contamination."""

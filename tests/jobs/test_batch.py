@@ -1,0 +1,169 @@
+"""Planning a run, and restoring one image of it, with a real (tiny, random) network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mair_cli.errors import UsageError
+from mair_cli.images.io import Picture
+from mair_cli.jobs.batch import AlphaChoice, Outcome, Streams, Treatment, restore_job, restore_picture
+from mair_cli.jobs.naming import Source
+from mair_cli.jobs.plan import Job, Request, plan
+from mair_cli.networks import build_network
+from mair_cli.networks.settings import config_from_mapping
+from mair_cli.restore.restorer import Restorer
+from mair_cli.weights.checkpoint import save_checkpoint
+
+SMALL = {
+    "embed_dim": 8,
+    "depths": [1],
+    "d_state": 1,
+    "ssm_ratio": 1.0,
+    "mlp_ratio": 1.0,
+    "scan_len": 4,
+    "img_range": 1.0,
+    "resi_connection": "1conv",
+}
+
+
+@pytest.fixture(scope="module")
+def enlarger(tmp_path_factory: pytest.TempPathFactory) -> Restorer:
+    """Doubles pictures."""
+    return _restorer(tmp_path_factory, "sr", {"upscale": 2, "upsampler": "pixelshuffledirect"})
+
+
+@pytest.fixture(scope="module")
+def denoiser(tmp_path_factory: pytest.TempPathFactory) -> Restorer:
+    """Is told the noise level, and estimates it."""
+    return _restorer(tmp_path_factory, "denoise", {"upscale": 1, "upsampler": None, "noise_level_map": True})
+
+
+def _restorer(factory: pytest.TempPathFactory, task: str, settings: dict[str, object]) -> Restorer:
+    config = config_from_mapping({**SMALL, **settings})
+    path = factory.mktemp(task) / "small.safetensors"
+    save_checkpoint(path, build_network(config).state_dict(), config, {})
+    return Restorer(task, weights=path, sigma="auto" if task == "denoise" else None)
+
+
+@pytest.fixture
+def picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int, int], Source]:
+    monkeypatch.chdir(tmp_path)
+
+    def write(name: str, width: int = 8, height: int = 6) -> Source:
+        path = Path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        values = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+        Image.fromarray(values).save(path)
+        return Source(path)
+
+    return write
+
+
+def unused() -> bytes:
+    raise AssertionError("standard input must not be read")
+
+
+def run(job: Job, restorer: Restorer, treatment: Treatment | None = None) -> Outcome:
+    return restore_job(job, restorer, treatment or Treatment(), Streams(unused, lambda data: None))
+
+
+# ------------------------------------------------------------------------------------------ planning
+
+
+def test_the_content_decides_the_format_not_the_name(picture: Callable[[str], Source]) -> None:
+    picture("a.jpg")
+    Path("a.jpg").rename("really_jpeg.png")
+    (job,) = plan([Source(Path("really_jpeg.png"))], Request("_mair_x2"))
+    assert (job.format, job.destination) == ("JPEG", Path("really_jpeg_mair_x2.jpg"))
+
+
+def test_a_slash_or_an_existing_folder_makes_the_output_a_folder(picture: Callable[[str], Source]) -> None:
+    source = picture("a.png")
+    Path("there").mkdir()
+    for output in ("new/", "there"):
+        (job,) = plan([source], Request("_mair_x2", output=output))
+        assert job.destination == Path(output) / "a_mair_x2.png"
+
+
+def test_ground_truth_is_found_by_place_name_or_stem(picture: Callable[[str], Source]) -> None:
+    picture("low/sub/a.png")
+    source = Source(Path("low/sub/a.png"), folder=Path("low"))
+    for truth in ("t1/sub/a.png", "t2/a.png", "t3/a.bmp", "t4/sub/a.bmp"):
+        picture(truth)
+        (job,) = plan([source], Request("_mair_x2", ground_truth=Path(truth.split("/")[0])))
+        assert job.ground_truth == Path(truth)
+
+
+@pytest.mark.parametrize("output", ["truth.png", "w.safetensors.png"])
+def test_what_a_run_reads_is_not_overwritten(picture: Callable[[str], Source], output: str) -> None:
+    source, other = picture("a.png"), picture(output)
+    request = Request("_mair_x2", output=output, overwrite=True, ground_truth=Path("truth.png"))
+    if output != "truth.png":
+        picture("truth.png")
+        request = Request("_mair_x2", output=output, overwrite=True, protected=(Path(str(other.path)),))
+    with pytest.raises(UsageError, match="which this run reads"):
+        plan([source], request)
+
+
+# ------------------------------------------------------------------------------------------ restoring
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("choice", ["model", "resize", "drop"])
+def test_alpha_has_the_size_and_type_of_the_colours(enlarger: Restorer, choice: AlphaChoice, dtype: type) -> None:
+    largest = 1.0 if dtype is np.float32 else np.iinfo(dtype).max
+    color: np.ndarray = (np.random.default_rng(0).random((6, 8, 3)) * largest).astype(dtype)
+    before = Picture(color, color[..., 0].copy(), icc_profile=b"profile", exif=b"exif")
+    after = restore_picture(before, enlarger, choice)
+    assert (after.color.shape, after.color.dtype) == ((12, 16, 3), np.dtype(dtype))
+    assert (after.icc_profile, after.exif) == (b"profile", b"exif")
+    if choice == "drop":
+        assert after.alpha is None
+    else:
+        assert after.alpha is not None
+        assert (after.alpha.shape, after.alpha.dtype) == ((12, 16), np.dtype(dtype))
+
+
+def test_an_opaque_picture_stays_exactly_opaque(enlarger: Restorer) -> None:
+    before = Picture(np.zeros((4, 4, 3), np.uint8), np.full((4, 4), 255, np.uint8))
+    after = restore_picture(before, enlarger)
+    assert after.alpha is not None
+    assert after.alpha.shape == (8, 8)
+    assert after.alpha.min() == 255
+
+
+def test_the_noise_level_is_estimated_and_told(denoiser: Restorer, picture: Callable[..., Source]) -> None:
+    outcome = run(Job(picture("a.png", 40, 40), Path("out.png"), "PNG"), denoiser, Treatment("denoise"))
+    assert outcome.error is None
+    assert outcome.sigma is not None
+    assert 50 < outcome.sigma <= 75  # uniform noise has a standard deviation of 74 of 255
+
+
+def test_an_image_too_small_to_estimate_from_fails_alone(denoiser: Restorer, picture: Callable[..., Source]) -> None:
+    outcome = run(Job(picture("a.png", 8, 8), Path("out.png"), "PNG"), denoiser, Treatment("denoise"))
+    assert outcome.error is not None
+    assert "a.png" in outcome.error
+    assert not Path("out.png").exists()
+
+
+def test_a_place_that_vanished_is_an_error_of_that_image(enlarger: Restorer, picture: Callable[[str], Source]) -> None:
+    source = picture("a.png")
+    Path("file").touch()
+    outcome = run(Job(source, Path("file/out.png"), "PNG"), enlarger)
+    assert outcome.error is not None
+    assert "a.png" in outcome.error
+
+
+def test_one_outcome_tells_sizes_time_and_figures(enlarger: Restorer, picture: Callable[..., Source]) -> None:
+    truth = picture("truth.png", 33, 24).path
+    outcome = run(Job(picture("a.png", 16, 12), Path("o.png"), "PNG", Path("o_compare.png"), truth), enlarger)
+    assert outcome.error is None
+    assert (outcome.input_size, outcome.output_size) == ((16, 12), (32, 24))
+    assert outcome.seconds > 0
+    assert outcome.measurement is not None
+    assert Path("o_compare.png").is_file()

@@ -1,0 +1,109 @@
+"""The U-shaped network computes what the published one does, has its parameters, and takes images of any size."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from mair_cli.networks import build_network, config_from_mapping, set_backend
+from mair_cli.networks.blocks import StochasticDepth, VisionMambaModule
+from mair_cli.networks.mair_unet import MaIRUNet, reflect_to_multiple
+from mair_cli.weights.catalog import MODELS
+
+TINY: dict[str, object] = {
+    "dim": 8,
+    "num_blocks": (1, 1, 1, 1),
+    "num_refinement_blocks": 1,
+    "ssm_ratio": 1.0,
+    "flp_ratio": 1.0,
+    "mlp_ratio": 1.0,
+    "scan_len": 4,
+}
+
+
+def reference_case(golden: Path, name: str) -> tuple[nn.Module, Tensor, Tensor]:
+    with safe_open(golden / f"{name}.io.safetensors", "pt") as file:
+        network = build_network(json.loads(file.metadata()["config"]))
+        image, expected = file.get_tensor("input"), file.get_tensor("output")
+    network.load_state_dict(torch.load(golden / f"{name}.pth", weights_only=True)["params"])
+    return network, image, expected
+
+
+@pytest.mark.parametrize("backend", ["reference", "auto"])
+@pytest.mark.parametrize("name", ["unet", "unet_stripe4"])
+def test_output_is_that_of_the_published_code(name: str, backend: str, golden: Path) -> None:
+    network, image, expected = reference_case(golden, name)
+    set_backend(network, backend)
+    with torch.inference_mode():
+        assert (network(image) - expected).abs().max() <= 2e-5
+
+
+@pytest.mark.parametrize("name", ["mair-realdn", "mair-motiondeblur", "mair-dh-its", "mair-dh-ots", "mair-dh-r6k"])
+def test_parameters_are_those_of_the_published_checkpoint(name: str, golden: Path) -> None:
+    listed = json.loads((golden / "state_dicts.json").read_text())
+    entry = MODELS[name]
+    expected = listed[entry.file.removesuffix(".pth")]
+    expected = listed[expected.removeprefix("as ")] if isinstance(expected, str) else expected
+    with torch.device("meta"):
+        network = build_network(entry.config)
+    assert {key: list(value.shape) for key, value in network.state_dict().items()} == expected
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 40), (2, 3), (4, 5), (8, 8), (9, 17), (23, 1)])
+def test_images_of_every_size_are_restored_at_their_size(height: int, width: int) -> None:
+    network = build_network(TINY)
+    image = torch.rand(2, 3, height, width)
+    with torch.inference_mode():
+        restored = network(image)
+        assert restored.shape == image.shape
+        assert torch.isfinite(restored).all()
+        # What is added at the border must not depend on how the caller pads: extending first gives the same picture.
+        extended = network(reflect_to_multiple(image, 8))[:, :, :height, :width]
+    torch.testing.assert_close(restored, extended, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("height", [1, 2, 3, 4, 5, 7, 8, 13])
+@pytest.mark.parametrize("width", [1, 2, 6, 9, 16])
+def test_borders_are_mirrored_as_numpy_mirrors_them_down_to_one_pixel(height: int, width: int) -> None:
+    image = torch.arange(float(3 * height * width)).view(1, 3, height, width)
+    below, right = -height % 8, -width % 8
+    expected = np.pad(image.numpy(), ((0, 0), (0, 0), (0, below), (0, right)), mode="reflect")
+    np.testing.assert_array_equal(reflect_to_multiple(image, 8).numpy(), expected)
+
+
+def test_no_block_shifts_its_stripes_and_all_share_one_width() -> None:
+    network = build_network(TINY)
+    scans = [module for module in network.modules() if isinstance(module, VisionMambaModule)]
+    assert len(scans) == 8
+    assert {(scan.stripe, scan.shifted) for scan in scans} == {(4, False)}
+
+
+def test_two_views_of_a_dual_pixel_camera_give_one_image() -> None:
+    network = build_network({**TINY, "dual_pixel_task": True, "inp_channels": 6})
+    assert "skip_conv.weight" in network.state_dict()
+    with torch.inference_mode():
+        assert network(torch.rand(1, 6, 11, 9)).shape == (1, 3, 11, 9)
+
+
+def test_every_parameter_learns_and_stochastic_depth_rises_over_all_blocks() -> None:
+    torch.manual_seed(0)
+    network = build_network({**TINY, "drop_path_rate": 0.3}).train()
+    assert isinstance(network, MaIRUNet)
+    rates = [module.rate for module in network.modules() if isinstance(module, StochasticDepth)]
+    assert rates == sorted(rates)
+    assert rates[0] == 0
+    assert rates[-1] == pytest.approx(0.3)
+    for _ in range(6):  # a branch may be dropped for all images of one step
+        network(torch.rand(2, 3, 16, 16)).square().mean().backward()
+    assert not [name for name, value in network.named_parameters() if value.grad is None or not value.grad.any()]
+
+
+def test_settings_survive_being_written_and_read() -> None:
+    config = config_from_mapping(TINY)
+    assert config_from_mapping(json.loads(json.dumps(config.to_mapping()))) == config

@@ -1,0 +1,62 @@
+"""Inputs for the selective scan, and how far a back end is from the reference: for tests and measurements on GPUs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor
+
+from mair_cli.scan.dispatch import reference_scan
+from mair_cli.scan.orders import scan_orders
+
+INPUTS: Final = ("u", "projections", "dt_weight", "dt_bias", "A", "skip")
+
+
+class ScanCase(NamedTuple):
+    """Sizes of one scan."""
+
+    batch: int
+    height: int
+    width: int
+    channels: int
+    states: int
+    rank: int
+
+
+def scan_inputs(case: ScanCase, device: str = "cpu", seed: int = 0) -> list[Tensor]:
+    """The seven arguments of a scan, such as a trained network may have: step sizes from 0.001 to a few units."""
+    random = torch.Generator().manual_seed(seed)
+
+    def normal(*size: int) -> Tensor:
+        return torch.randn(*size, generator=random)
+
+    length = case.height * case.width
+    rates = torch.arange(1.0, case.states + 1) * (0.5 + torch.rand(4, case.channels, case.states, generator=random))
+    inputs = [
+        normal(case.batch, length, case.channels),
+        normal(case.batch, length, 4, case.rank + 2 * case.states),
+        normal(4, case.channels, case.rank) * case.rank**-0.5,
+        normal(4, case.channels) * 2 - 3,
+        -rates,
+        normal(4, case.channels),
+        torch.from_numpy(scan_orders(case.height, case.width, 4, True).copy()),
+    ]
+    return [tensor.to(device) for tensor in inputs]
+
+
+def differences(scan: Callable[..., Tensor], inputs: list[Tensor], gradients: bool = True) -> dict[str, float]:
+    """Largest difference from the reference in float64: in `y` absolute, in gradients relative to their largest."""
+    exact = [tensor.detach().double().requires_grad_() for tensor in inputs[:6]]
+    leaves = [tensor.detach().requires_grad_() for tensor in inputs[:6]]
+    expected = reference_scan(*[*exact, inputs[6]])
+    y = scan(*leaves, inputs[6])
+    found = {"y": float((y - expected).detach().abs().max())}
+    if gradients:
+        weights = torch.randn(y.shape, generator=torch.Generator().manual_seed(1)).to(y)
+        wanted = torch.autograd.grad(expected, exact, weights.double())
+        for name, g, w in zip(INPUTS, torch.autograd.grad(y, leaves, weights), wanted, strict=True):
+            # Floor: with one pixel the decay rates have no influence, and their gradient is 0.
+            found[name] = float((g - w).abs().max() / w.abs().max().clamp_min(1e-3))
+    return found
