@@ -106,7 +106,7 @@ def _scale_of(path: str) -> re.Match[str] | None:
 @lru_cache(maxsize=1)
 def catalogue() -> Mapping[str, BenchmarkSet]:
     """All known sets by name, in the order in which papers list them."""
-    text = resources.files("mair_cli.images").joinpath("benchmark_sets.json").read_text(encoding="utf-8")
+    text = resources.files("mair_cli.datasets").joinpath("benchmark_sets.json").read_text(encoding="utf-8")
     return {name: _entry(name, fields) for name, fields in json.loads(text).items()}
 
 
