@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -48,3 +50,13 @@ def photograph() -> npt.NDArray[np.uint8]:
     """The sample photograph that ships with the documentation, (H, W, 3) RGB."""
     with Image.open(SAMPLE) as picture:
         return np.asarray(picture.convert("RGB"))
+
+
+@pytest.fixture(autouse=True)
+def own_logging() -> Iterator[None]:
+    """A command sets the package's logging up for its process; the next test finds it as it was."""
+    logger = logging.getLogger("mair_cli")
+    before = logger.handlers[:], logger.level, logger.propagate
+    yield
+    logger.handlers[:], logger.propagate = before[0], before[2]
+    logger.setLevel(before[1])
