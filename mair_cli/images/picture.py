@@ -37,6 +37,7 @@ class Picture:
     format: str = "PNG"
     lossless: bool = True
     png_color: tuple[tuple[bytes, bytes], ...] = ()
+    jpeg_quality: int | None = None
 
     @property
     def height(self) -> int:

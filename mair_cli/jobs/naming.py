@@ -62,21 +62,6 @@ class Found:
     ignored: tuple[Path, ...] = ()
 
 
-def name_suffix(task: str, *, scale: int = 1, sigma: float | None = None) -> str:
-    """What is added to a file's name: `_mair_x4`, `_mair_s25`, `_mair_denoised`, `_mair_deblurred`, `_mair_dehazed`.
-
-    Args:
-        task: "sr", "denoise", "real-denoise", "deblur" or "dehaze".
-        scale: enlargement, for "sr".
-        sigma: noise level of 255, for "denoise"; None where it is estimated for each image.
-    """
-    if task == "sr":
-        return f"_mair_x{scale}"
-    if task == "denoise" and sigma is not None:
-        return f"_mair_s{sigma:g}"
-    return {"deblur": "_mair_deblurred", "dehaze": "_mair_dehazed"}.get(task, "_mair_denoised")
-
-
 def collect(
     arguments: Sequence[str],
     *,
@@ -165,7 +150,7 @@ class _Search:
                 if self.recursive and not name.startswith(".") and os.path.realpath(Path(parent, name)) != excluded
             )
         if not found and len(self.problems) == troubles:
-            hint = "" if self.recursive else "; --recursive descends into folders"
+            hint = "" if self.recursive else "; `recursive` descends into folders"
             self.problems.append((str(folder), f"no images in this folder{hint}"))
         return found
 
@@ -206,7 +191,7 @@ def place(
             return output
         if output is None and source.path is None:
             raise UsageError(
-                "Standard input has no folder to write to: give --output FILE, or -o - for standard output."
+                "Standard input has no folder to write to: name a file as `output`, or - for standard output."
             )
         parent = output if output is not None else Path(source.name).parent
         return parent / f"{source.within.stem}{tag}{suffix}{extension}"
@@ -229,7 +214,7 @@ def _result_folder(source: Source, folder: Path, suffix: str, output: Path | Non
     if output is not None:
         return output if source.alone else output / folder.name
     if not folder.name:
-        raise UsageError(f"{folder} has no name to derive another from: say where to write with --output FOLDER.")
+        raise UsageError(f"{folder} has no name to derive another from: say where to write by `output`.")
     return folder.with_name(folder.name + suffix)
 
 
@@ -262,7 +247,7 @@ def check_targets(targets: Sequence[tuple[str, Path]], *, protected: Collection[
     Args:
         targets: every file to be written, each with the name of the input it comes from.
         protected: files that the run reads: inputs, ground truth, weights.
-        may_exist: whether targets that exist are taken care of (`--overwrite`, `--skip-existing`).
+        may_exist: whether targets that exist are taken care of (``overwrite``, ``skip_existing``).
 
     Raises:
         UsageError: two targets share a name; a target is a protected file, also through a link or another name; a
@@ -275,17 +260,17 @@ def check_targets(targets: Sequence[tuple[str, Path]], *, protected: Collection[
         for mark in _marks(target):
             if mark in owners:
                 raise UsageError(
-                    f"{target} is {owners[mark]} itself or linked to it, which this run reads: choose another --output."
+                    f"{target} is {owners[mark]} itself or linked to it, which this run reads: choose another `output`."
                 )
         if target.is_dir():
-            raise UsageError(f"{target} is a folder, where a file is to be written: choose another --output.")
+            raise UsageError(f"{target} is a folder, where a file is to be written: choose another `output`.")
         if os.path.lexists(target):
             existing.append(target)
         else:
             _check_parent(target)
     if existing and not may_exist:
         verb = "exists" if len(existing) == 1 else "exist"
-        raise UsageError(f"{listed(existing)} {verb} already: --overwrite replaces, --skip-existing leaves out.")
+        raise UsageError(f"{listed(existing)} {verb} already: `overwrite` replaces, `skip_existing` leaves out.")
 
 
 def _marks(path: Path) -> Iterator[object]:

@@ -66,7 +66,7 @@ def is_image_name(name: str) -> bool:
 
 
 def results_folder(output: str | None) -> Path | None:
-    """The folder that an `--output` names, if it clearly names one."""
+    """The folder that an `output` names, if it clearly names one."""
     return Path(output) if output and output != STANDARD_STREAM and not is_image_name(output) else None
 
 
@@ -101,9 +101,9 @@ def plan(sources: Sequence[Source], request: Request) -> list[Job]:
 
 def _stream_job(sources: Sequence[Source], request: Request) -> Job:
     if len(sources) != 1 or sources[0].folder is not None:
-        raise UsageError("-o - (standard output) takes a single image: name one input.")
+        raise UsageError("`output` - (standard output) takes a single image: name one input.")
     if request.compare:
-        raise UsageError("--compare needs a file to put its picture beside: name one with --output.")
+        raise UsageError("`compare` needs a file to put its picture beside: name one as `output`.")
     given = None if request.format is None else writable_format(request.format)
     return Job(sources[0], None, given, None, _ground_truth_of(sources[0], request.ground_truth, 1))
 
@@ -113,10 +113,10 @@ def _check_output(sources: Sequence[Source], output: Path | None, into_folder: b
         return
     wants_folder = into_folder or any(not source.alone or source.folder is not None for source in sources)
     if wants_folder and output.exists():
-        raise UsageError(f"--output {output} is a file; these inputs need a folder to write to.")
+        raise UsageError(f"`output` {output} is a file; these inputs need a folder to write to.")
     if wants_folder and not into_folder and is_image_name(output.name):
         raise UsageError(
-            f"--output {output} looks like a file; these inputs need a folder (end its name with / to insist)."
+            f"`output` {output} looks like a file; these inputs need a folder (end its name with / to insist)."
         )
 
 
@@ -126,11 +126,11 @@ def _format_of(source: Source, given: str | None, output: Path | None) -> str:
         named = FORMATS.get(output.suffix.lower())
         if named is None and given is None:
             raise UsageError(
-                f"--output {output}: no format is known by {output.suffix or 'a name without extension'};"
-                " end it with .png or another, add --format, or end it with / for a folder."
+                f"`output` {output}: no format is known by {output.suffix or 'a name without extension'};"
+                " end it with .png or another, add `format`, or end it with / for a folder."
             )
         if named is not None and given is not None and writable_format(output.suffix) != given:
-            raise UsageError(f"--output {output} and --format {given.lower()} contradict each other: leave one out.")
+            raise UsageError(f"`output` {output} and `format` {given.lower()} contradict each other: leave one out.")
         return given or writable_format(output.suffix)
     return given or _suitable_format(source)
 
@@ -159,15 +159,15 @@ def _ground_truth_of(source: Source, ground_truth: Path | None, count: int) -> P
     if ground_truth is None:
         return None
     if not ground_truth.exists():
-        raise UsageError(f"--gt {ground_truth}: no such file or folder.")
+        raise UsageError(f"`gt` {ground_truth}: no such file or folder.")
     if not ground_truth.is_dir():
         if count != 1:
             raise UsageError(
-                f"--gt {ground_truth} is one file for {count} inputs: give a folder with a file of each name."
+                f"`gt` {ground_truth} is one file for {count} inputs: give a folder with a file of each name."
             )
         return ground_truth
     if source.path is None:
-        raise UsageError("--gt: standard input has no name to look for in a folder; give the file.")
+        raise UsageError("`gt`: standard input has no name to look for in a folder; give the file.")
     for wanted in dict.fromkeys((ground_truth / source.within, ground_truth / source.within.name)):
         if wanted.is_file():
             return wanted
@@ -175,4 +175,4 @@ def _ground_truth_of(source: Source, ground_truth: Path | None, count: int) -> P
             same = [p for p in wanted.parent.iterdir() if p.stem == wanted.stem and is_image_name(p.name)]
             if len(same) == 1:
                 return same[0]
-    raise UsageError(f"--gt {ground_truth}: it holds no file named like {source.name}.")
+    raise UsageError(f"`gt` {ground_truth}: it holds no file named like {source.name}.")

@@ -140,8 +140,9 @@ def test_an_opaque_picture_stays_exactly_opaque(enlarger: Restorer) -> None:
 def test_the_noise_level_is_estimated_and_told(denoiser: Restorer, picture: Callable[..., Source]) -> None:
     outcome = run(Job(picture("a.png", 40, 40), Path("out.png"), "PNG"), denoiser, Treatment("denoise"))
     assert outcome.error is None
-    assert outcome.sigma is not None
-    assert 50 < outcome.sigma <= 75  # uniform noise has a standard deviation of 74 of 255
+    assert outcome.levels.sigma is not None
+    assert outcome.levels.sigma_origin == "estimated"
+    assert 50 < outcome.levels.sigma <= 75  # uniform noise has a standard deviation of 74 of 255
 
 
 def test_an_image_too_small_to_estimate_from_fails_alone(denoiser: Restorer, picture: Callable[..., Source]) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from mair_cli.errors import UsageError
-from mair_cli.jobs.naming import Found, Source, check_targets, collect, companion, name_suffix, place
+from mair_cli.jobs.naming import Found, Source, check_targets, collect, companion, place
+from mair_cli.tasks import TASKS
 
 
 def is_image(name: str) -> bool:
@@ -56,7 +57,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_the_suffix_says_what_was_done(task: str, scale: int, sigma: float | None, expected: str) -> None:
-    assert name_suffix(task, scale=scale, sigma=sigma) == expected
+    assert TASKS[task].result_suffix(scale=scale, sigma=sigma) == expected
 
 
 def test_files_folders_globs_and_stdin_mix(here: Path) -> None:
@@ -109,7 +110,7 @@ def test_missing_inputs_are_reported_beside_those_found_and_refused_alone(here: 
     assert [name for name, _ in result.problems] == ["gone.png", "none*.png", "empty", ""]
     with pytest.raises(UsageError, match=r"gone\.png: no such file"):
         found("gone.png")
-    with pytest.raises(UsageError, match=r"no images in this folder; --recursive"):
+    with pytest.raises(UsageError, match=r"no images in this folder; `recursive`"):
         found("empty")
 
 
@@ -150,7 +151,7 @@ def test_the_current_folder_has_a_name_too(here: Path, monkeypatch: pytest.Monke
 
 
 def test_standard_input_needs_an_output() -> None:
-    with pytest.raises(UsageError, match="--output FILE"):
+    with pytest.raises(UsageError, match="`output`"):
         placed([Source(None)])
 
 
@@ -211,7 +212,7 @@ def test_an_input_is_never_overwritten(here: Path, way: str) -> None:
 def test_existing_results_are_refused_unless_taken_care_of(here: Path) -> None:
     touch(*(here / f"{letter}.png" for letter in "abcde"))
     targets = [(letter, Path(f"{letter}.png")) for letter in "abcde"]
-    with pytest.raises(UsageError, match=r"a\.png, b\.png, c\.png and 2 more exist already: --overwrite"):
+    with pytest.raises(UsageError, match=r"a\.png, b\.png, c\.png and 2 more exist already: `overwrite`"):
         check_targets(targets, protected=[], may_exist=False)
     check_targets(targets, protected=[], may_exist=True)
     Path("dangling.png").symlink_to("nowhere.png")

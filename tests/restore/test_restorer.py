@@ -115,8 +115,8 @@ def test_half_precision_stays_near_full_precision(
 def test_the_noise_level_is_told_to_networks_that_take_it(any_level: Path, photograph: npt.NDArray[np.uint8]) -> None:
     restorer = Restorer("denoise", weights=any_level, device="cpu", sigma=50)
     image = photograph[:32, :32].astype(np.float32) / np.float32(255)
-    assert restorer.noise_level(image) == 50
-    assert restorer.noise_level(image, 10) == 10
+    assert restorer.levels(image).sigma == 50
+    assert restorer.levels(image, sigma=10).sigma == 10
     assert (restorer(image) != restorer(image, sigma=5)).any()
 
 
@@ -124,38 +124,41 @@ def test_auto_estimates_the_noise_level_of_each_image(any_level: Path, photograp
     restorer = Restorer("denoise", weights=any_level, device="cpu", sigma="auto")
     noise = np.random.default_rng(0).normal(0, 25, photograph.shape)
     noisy = np.rint((photograph + noise).clip(0, 255)).astype(np.uint8)
-    assert restorer.noise_level(noisy) == pytest.approx(25, rel=0.15)
-    assert 0 < (restorer.noise_level(np.full((40, 40), 90, np.uint8)) or 0) < 1
+    assert restorer.levels(noisy).sigma == pytest.approx(25, rel=0.15)
+    assert 0 < (restorer.levels(np.full((40, 40), 90, np.uint8)).sigma or 0) < 1
 
 
 def test_a_missing_noise_level_is_asked_for(any_level: Path) -> None:
-    with pytest.raises(UsageError, match="--sigma"):
+    with pytest.raises(UsageError, match="`sigma`"):
         Restorer("denoise", weights=any_level, device="cpu")(np.zeros((8, 8, 3), np.uint8))
 
 
 def test_other_networks_have_no_noise_level(upscaler: Restorer) -> None:
-    assert upscaler.noise_level(np.zeros((8, 8, 3), np.uint8), 25) is None
+    assert upscaler.levels(np.zeros((8, 8, 3), np.uint8), sigma=25).sigma is None
 
 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"tile": -1}, "--tile"),
-        ({"tile": "big"}, "--tile"),
-        ({"overlap": -1}, "--overlap"),
-        ({"tile": 64, "overlap": 40}, "--overlap"),
+        ({"tile": -1}, "`tile`"),
+        ({"tile": "big"}, "`tile`"),
+        ({"overlap": -1}, "`overlap`"),
+        ({"tile": 64, "overlap": 40}, "`overlap`"),
         ({"tile": 64, "partition": True}, "partition"),
-        ({"sigma": 0}, "--sigma"),
-        ({"sigma": 76}, "--sigma"),
-        ({"sigma": float("nan")}, "--sigma"),
-        ({"precision": "fp8"}, "--precision"),
-        ({"device": "tpu"}, "--device"),
+        ({"sigma": -1}, "`sigma`"),
+        ({"jpeg": 0}, "`jpeg`"),
+        ({"jpeg": True}, "`jpeg`"),
+        ({"tiel": 5}, "did you mean 'tile'"),
+        ({"sigma": 76}, "`sigma`"),
+        ({"sigma": float("nan")}, "`sigma`"),
+        ({"precision": "fp8"}, "`precision`"),
+        ({"device": "tpu"}, "`device`"),
         ({"backend": "magic"}, "magic"),
-        ({"scale": 5}, "--scale"),
-        ({"scale": 2, "weights": "light_d1_x4.pth", "stripe": 8}, "--scale"),
+        ({"scale": 5}, "`scale`"),
+        ({"scale": 2, "weights": "light_d1_x4.pth", "stripe": 8}, "`scale`"),
         ({"task": "denoise", "weights": "light_d1_x4.pth", "stripe": 8}, "denoise"),
-        ({"model": "mair-t-x4", "weights": "light_d1_x4.pth"}, "--weights"),
-        ({"stripe": 8}, "--weights"),
+        ({"model": "mair-t-x4", "weights": "light_d1_x4.pth"}, "`weights`"),
+        ({"stripe": 8}, "`weights`"),
         ({"task": "sr", "model": "mair-cdn-s25"}, "mair-cdn-s25"),
         ({"model": "mair-t-x5"}, "mair-t-x"),
         ({"task": "sharpen"}, "sharpen"),
@@ -170,7 +173,7 @@ def test_settings_that_cannot_be_are_refused_by_name(golden: Path, settings: dic
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU")
 def test_a_missing_gpu_is_said_not_worked_around(golden: Path) -> None:
-    with pytest.raises(BackendError, match="--device cuda"):
+    with pytest.raises(BackendError, match="`device` cuda"):
         Restorer(weights=golden / "light_d1_x4.pth", stripe=8, device="cuda")
 
 
