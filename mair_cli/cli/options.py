@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, cast, get_type_hints
 
 import typer
+from typer.models import OptionInfo
 
 from mair_cli.errors import UsageError
 from mair_cli.restore.settings import MAX_SIGMA, Jpeg, RunSettings, Sigma
@@ -206,7 +207,7 @@ Backend = Annotated[
 ]
 
 
-def _sigma_option(*flags: str) -> Any:
+def _sigma_option(*flags: str) -> OptionInfo:
     return typer.Option(
         *flags,
         metavar="S|auto",
