@@ -208,12 +208,13 @@ Backend = Annotated[
 
 
 def _sigma_option(*flags: str) -> OptionInfo:
-    return typer.Option(
+    option: OptionInfo = typer.Option(
         *flags,
         metavar="S|auto",
         rich_help_panel=NETWORK,
         help="Noise level of 255, 0 to 75; auto estimates it from each image and says the value.",
     )
+    return option
 
 
 SigmaLevel = Annotated[str | None, _sigma_option("--sigma")]
