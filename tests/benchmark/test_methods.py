@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from mair_cli.benchmark.methods import BASELINES, build_method, weights_digest
+from mair_cli.benchmark.runs import Benchmark
 from mair_cli.datasets.noise import add_published_noise
 from mair_cli.errors import UsageError
 from mair_cli.measure.metrics import psnr
@@ -113,3 +114,12 @@ def test_mambair_stands_in_the_same_table(tmp_path: Path) -> None:
 def test_every_baseline_says_what_it_is() -> None:
     assert set(BASELINES) == {"bicubic", "nearest", "none", "nl-means"}
     assert all(baseline.description for baseline in BASELINES.values())
+
+
+def test_every_setting_of_a_run_is_part_of_what_it_resumes_under(golden: Path, tmp_path: Path) -> None:
+    file = CPU.with_(weights=golden / "light_d1_x4.pth", stripe=8)
+    runs = [file, file.with_(stripe=4), file.with_(ensemble=True), file.with_(partition=False)]
+    benchmark = Benchmark(Protocol("sr", 4), [], state_root=tmp_path, settings={})
+    infos = [build_method("x", Protocol("sr", 4), run).info for run in runs]
+    assert len({benchmark.open_state(info).folder for info in infos}) == len(runs)
+    assert len({info.weights for info in infos}) == 1
