@@ -50,13 +50,17 @@ def restore(options: RestoreOptions, settings: Mapping[str, object], **more: obj
     )
     if found.ignored:
         console.note(f"not looked at, being no images by their names: {listed(found.ignored)}")
+    if found.results:
+        console.note(f"left out, being results of earlier runs by their names: {listed(found.results)}")
     report = Report(_task(run), as_json=options.json, stdout_taken=options.output == STREAM)
     restorer = None
     if run.weights is not None:
         restorer = _load(run)  # only the file knows its scale, and the scale is part of the names
     jobs = _plan(options, run, found.sources, _scale(run) if restorer is None else restorer.scale)
-    for name, reason in found.problems:
+    refused = [(job.source.name, job.problem) for job in jobs if job.problem is not None]
+    for name, reason in (*found.problems, *refused):
         report.failed(name, f"{name}: {reason}")
+    jobs = [job for job in jobs if job.problem is None]
     restorer = _load(run) if restorer is None else restorer
     console.note(restorer.description)
     _warn_of_other_level(restorer)

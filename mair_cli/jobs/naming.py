@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -17,6 +18,7 @@ from pathlib import Path
 from mair_cli.errors import UsageError
 
 STANDARD_STREAM = "-"
+_RESULT = re.compile(r"(?P<stem>.+)_mair_[a-z]*[0-9.]*(?:_compare)?")  # see `Task.result_suffix` and `companion`
 _NAMED_AT_MOST = 3  # files named in one message; more would bury the advice
 
 
@@ -55,11 +57,13 @@ class Found:
         sources: the images.
         problems: names that led to none, each with the reason in words.
         ignored: files of folders that are no images by their names; hidden ones are not counted.
+        results: files and folders that earlier runs made of what is among the inputs too, going by their names.
     """
 
     sources: tuple[Source, ...]
     problems: tuple[tuple[str, str], ...]
     ignored: tuple[Path, ...] = ()
+    results: tuple[Path, ...] = ()
 
 
 def collect(
@@ -99,7 +103,25 @@ def collect(
                 sources.setdefault(_source_key(source), source)
     if not sources:
         raise UsageError("\n".join(f"{name}: {reason}" for name, reason in search.problems[:_NAMED_AT_MOST]))
-    return Found(tuple(sources.values()), tuple(search.problems), tuple(search.ignored))
+    originals = {_original_key(source.path) for source in sources.values() if source.path is not None}
+    results = {key: source.path for key, source in sources.items() if _is_result(source.path, originals)}
+    kept = tuple(source for key, source in sources.items() if key not in results)
+    made = [*search.results, *(path for path in results.values() if path is not None)]
+    return Found(kept, tuple(search.problems), tuple(search.ignored), tuple(made))
+
+
+def _original_key(path: Path) -> tuple[str, str]:
+    return os.path.realpath(path.parent), path.stem
+
+
+def _is_result(path: Path | None, originals: Collection[tuple[str, str]]) -> bool:
+    """Whether a file is named like a result of one of `originals`, (folder, stem): the same pattern given again."""
+    named = None if path is None else _RESULT.fullmatch(path.stem)
+    if path is None or named is None:
+        return False
+    stem, folder = named["stem"], os.path.realpath(path.parent)
+    # Results that would have shared a name carry the input's extension: photo_jpg_mair_x4.
+    return (folder, stem) in originals or (folder, stem.rpartition("_")[0]) in originals
 
 
 def _source_key(source: Source) -> tuple[str, str]:
@@ -118,6 +140,7 @@ class _Search:
     leave_out: Path | None
     problems: list[tuple[str, str]] = field(default_factory=list)
     ignored: list[Path] = field(default_factory=list)
+    results: list[Path] = field(default_factory=list)
 
     def expand(self, argument: str) -> list[Path]:
         """The paths an argument stands for. Shells that do not expand globs hand them to us."""
@@ -144,10 +167,15 @@ class _Search:
             files = [Path(parent, name) for name in sorted(names) if not name.startswith(".")]
             found += (file for file in files if self.is_image(file.name))
             self.ignored += (file for file in files if not self.is_image(file.name))
+            made = [name for name in folders if (named := _RESULT.fullmatch(name)) and named["stem"] in folders]
+            self.results += (Path(parent, name) for name in sorted(made) if self.recursive)
             folders[:] = sorted(
                 name
                 for name in folders
-                if self.recursive and not name.startswith(".") and os.path.realpath(Path(parent, name)) != excluded
+                if self.recursive
+                and not name.startswith(".")
+                and name not in made
+                and os.path.realpath(Path(parent, name)) != excluded
             )
         if not found and len(self.problems) == troubles:
             hint = "" if self.recursive else "; `recursive` descends into folders"
@@ -171,7 +199,7 @@ def place(
     Args:
         sources: what is restored.
         extensions: for each, the extension of its result, with the dot.
-        suffix: what `name_suffix` says.
+        suffix: what `Task.result_suffix` says.
         output: what the user named; None puts results beside the inputs.
         into_folder: `output` is a folder even for a single file.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ class Request:
     """What the user asked for, as far as names of files go.
 
     Attributes:
-        suffix: what `naming.name_suffix` says.
+        suffix: what `Task.result_suffix` says.
         output: as typed; "-" stands for standard output.
         format: as typed.
         compare: whether to write side-by-side pictures too.
@@ -50,6 +51,7 @@ class Job:
         comparison: file of the side-by-side picture, if one is wanted.
         ground_truth: file to measure against, if there is one.
         skip: the result exists and is to be left alone.
+        problem: why this image alone cannot be restored, as planning found; None where nothing speaks against it.
     """
 
     source: Source
@@ -58,6 +60,7 @@ class Job:
     comparison: Path | None = None
     ground_truth: Path | None = None
     skip: bool = False
+    problem: str | None = None
 
 
 def is_image_name(name: str) -> bool:
@@ -86,17 +89,38 @@ def plan(sources: Sequence[Source], request: Request) -> list[Job]:
     formats = [_format_of(source, given, None if into_folder else output) for source in sources]
     extensions = [_extension(source, name) for source, name in zip(sources, formats, strict=True)]
     places = place(sources, extensions, suffix=request.suffix, output=output, into_folder=into_folder)
-    truths = [_ground_truth_of(source, request.ground_truth, len(sources)) for source in sources]
-    jobs = []
-    targets: list[tuple[str, Path]] = []
-    for source, name, destination, truth in zip(sources, formats, places, truths, strict=True):
-        comparison = companion(destination) if request.compare else None
-        targets += [(source.name, path) for path in (destination, comparison) if path is not None]
-        skip = request.skip_existing and destination.exists()
-        jobs.append(Job(source, destination, name, comparison, truth, skip))
-    read = [path for path in (*(source.path for source in sources), *truths, *request.protected) if path is not None]
-    check_targets(targets, protected=read, may_exist=request.overwrite or request.skip_existing)
+    jobs = [
+        _job(source, destination, name, request, len(sources))
+        for source, destination, name in zip(sources, places, formats, strict=True)
+    ]
+    sound = [job for job in jobs if job.problem is None]
+    targets = [(job.source.name, path) for job in sound for path in (job.destination, job.comparison) if path]
+    read = [*(source.path for source in sources), *(job.ground_truth for job in sound), *request.protected]
+    check_targets(
+        targets,
+        protected=[path for path in read if path is not None],
+        may_exist=request.overwrite or request.skip_existing,
+    )
     return jobs
+
+
+def _job(source: Source, destination: Path, name: str, request: Request, count: int) -> Job:
+    """The job; with a problem where the file system refuses it: a name too long, a folder that may not be read."""
+    comparison = companion(destination) if request.compare else None
+    try:
+        for target in (destination, comparison):
+            if target is not None:
+                _lstat(target)
+        truth = _ground_truth_of(source, request.ground_truth, count)
+        return Job(source, destination, name, comparison, truth, request.skip_existing and destination.exists())
+    except OSError as error:
+        return Job(source, destination, name, problem=f"{error.filename or destination}: {error.strerror or error}")
+
+
+def _lstat(path: Path) -> None:
+    """Raise OSError where the file system cannot even be asked for `path`; whether it exists does not matter."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        path.lstat()
 
 
 def _stream_job(sources: Sequence[Source], request: Request) -> Job:

@@ -389,3 +389,15 @@ def test_every_back_end_that_works_here_gives_the_same_picture() -> None:
         assert mair("upscale", "a.png", "-o", f"{backend}.png", "--backend", backend).code == 0
     first, second = (np.asarray(Image.open(f"{name}.png")).astype(int) for name in ("numba", "reference"))
     assert np.abs(first - second).max() <= 1
+
+
+def test_a_batch_goes_on_past_a_name_too_long_and_over_its_own_results() -> None:
+    long = photo("n" * 248 + ".png")
+    photo("a.png")
+    first = mair("upscale", "*.png", "--scale", 2)
+    assert first.code == 1
+    assert long.name in first.err
+    assert Path("a_mair_x2.png").exists()
+    again = mair("upscale", "*.png", "--scale", 2, "--skip-existing")
+    assert "left out, being results of earlier runs" in again.err
+    assert [path.name for path in Path().glob("*_mair_*")] == ["a_mair_x2.png"]

@@ -10,6 +10,7 @@ import pytest
 
 from mair_cli.errors import UsageError
 from mair_cli.jobs.naming import Found, Source, check_targets, collect, companion, place
+from mair_cli.jobs.plan import is_image_name
 from mair_cli.tasks import TASKS
 
 
@@ -228,3 +229,25 @@ def test_places_that_cannot_be_written_to_are_found_before_any_work(here: Path) 
     with pytest.raises(UsageError, match="is a folder"):
         check_targets([("a", Path("folder.png"))], protected=[], may_exist=True)
     check_targets([("a", Path("new/deep/a.png"))], protected=[], may_exist=False)
+
+
+def test_the_same_glob_again_leaves_its_own_results_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = ["a.png", "a_mair_x4.png", "a_mair_x4_compare.png", "b.jpg", "b_jpg_mair_s25.jpg", "c_mair_x2.png"]
+    for name in names:
+        Path(name).touch()
+    for arguments in (["*"], names):
+        found = collect(arguments, recursive=False, is_image=is_image_name)
+        assert [source.name for source in found.sources] == ["a.png", "b.jpg", "c_mair_x2.png"]
+        assert [path.name for path in found.results] == ["a_mair_x4.png", "a_mair_x4_compare.png", "b_jpg_mair_s25.jpg"]
+    alone = collect(["a_mair_x4.png"], recursive=False, is_image=is_image_name)
+    assert [source.name for source in alone.sources] == ["a_mair_x4.png"]
+
+
+def test_a_folder_of_results_beside_its_origin_is_not_searched(tmp_path: Path) -> None:
+    for name in ("trip/a.png", "trip_mair_x4/a.png", "lone_mair_x4/b.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    found = collect([str(tmp_path)], recursive=True, is_image=is_image_name)
+    assert [source.within.as_posix() for source in found.sources] == ["lone_mair_x4/b.png", "trip/a.png"]
+    assert found.results == (tmp_path / "trip_mair_x4",)
