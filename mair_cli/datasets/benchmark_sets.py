@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import cast
 from urllib.parse import quote
 
-from mair_cli.errors import DownloadError, OfflineError, UsageError
+from mair_cli.errors import DownloadError, UsageError
+from mair_cli.store.addresses import masked
 from mair_cli.store.download import fetch_file
-from mair_cli.store.paths import cache_dir, offline_requested
+from mair_cli.store.paths import cache_dir, check_online, expanded
 from mair_cli.tasks import TASKS
 
 __all__ = ["BenchmarkSet", "CatalogueFile", "LocatedSet", "catalogue", "fetch_set", "find_set", "locate_set", "verify"]
@@ -193,7 +194,7 @@ def _in_data_dir(name: str, known: BenchmarkSet | None, data_dir: Path | None) -
         named = os.environ.get("MAIR_DATA_DIR", "").strip()
         if not named:
             return None
-        data_dir = Path(named).expanduser()
+        data_dir = expanded(named)
         origin = "MAIR_DATA_DIR"
     else:
         origin = "--data-dir"
@@ -236,13 +237,13 @@ def fetch_set(
     missing = [file for file in wanted if not _is_intact(target / file.path, file)]
     if not missing:
         return
-    if offline or offline_requested():
-        raise OfflineError(
-            f"{known.name}: {len(missing)} of {len(wanted)} files are not in {target}, and fetching is forbidden "
-            "(`offline` or MAIR_OFFLINE). `data_dir` names a folder that holds the set."
-        )
+    check_online(
+        f"{known.name}: {len(missing)} of {len(wanted)} files are not in {target}",
+        offline=offline,
+        way_out=" `data_dir` names a folder that holds the set.",
+    )
     base = os.environ.get("MAIR_DATA_URL", "").strip().rstrip("/") or RAW_FILES
-    log.info("fetching %d files of %s from %s", len(missing), known.name, base)
+    log.info("fetching %d files of %s from %s", len(missing), known.name, masked(base))
     for done, file in enumerate(missing):
         if progress is not None:
             progress(done, len(missing))
