@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
+from typing import Any
 
 from mair_cli.benchmark.methods import MethodInfo
 from mair_cli.measure.protocol import Protocol
 
-__all__ = ["PublishedFigure", "counterpart", "published_figures"]
+__all__ = ["PublishedFigure", "counterpart", "published_figures", "published_images"]
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,15 @@ class PublishedFigure:
 
 
 @lru_cache(maxsize=1)
-def _all_figures() -> tuple[PublishedFigure, ...]:
+def _content() -> dict[str, Any]:
     text = resources.files("mair_cli.benchmark").joinpath("published_figures.json").read_text(encoding="utf-8")
-    content = json.loads(text)
+    content: dict[str, Any] = json.loads(text)
+    return content
+
+
+@lru_cache(maxsize=1)
+def _all_figures() -> tuple[PublishedFigure, ...]:
+    content = _content()
     sources, columns = content["sources"], content["columns"]
     rows = (dict(zip(columns, row, strict=True)) for row in content["figures"])
     return tuple(PublishedFigure(**{**row, "source": sources[row["source"]]}) for row in rows)
@@ -65,6 +72,12 @@ def published_figures(dataset: str, protocol: Protocol) -> list[PublishedFigure]
         if figure.dataset == dataset and figure.task == protocol.task and figure.setting in (setting, None)
     ]
     return sorted(found, key=lambda figure: figure.psnr)
+
+
+def published_images(dataset: str) -> int | None:
+    """Number of images that published means cover, for sets that the catalogue of benchmark sets lacks."""
+    images: int | None = _content()["images"].get(dataset)
+    return images
 
 
 # Which published row a measured method reproduces: the same network with the same weights, or the same baseline.

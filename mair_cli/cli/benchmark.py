@@ -181,7 +181,9 @@ def benchmark(
         scene=scene,
     )
     plan = Plan(protocol, _method_names(model or [], weights or [], protocol), options, fresh)
-    return _run(dataset, data_dir, limit, plan, Targets(json, csv, html, save_images, html_images))
+    targets = Targets(json, csv, html, save_images, html_images)
+    targets.check(weights or [])
+    return _run(dataset, data_dir, limit, plan, targets)
 
 
 def _method_names(models: list[str], weights: list[Path], protocol: Protocol) -> list[tuple[str, Path | None]]:
@@ -200,8 +202,8 @@ def _method_names(models: list[str], weights: list[Path], protocol: Protocol) ->
 
 def _run(dataset: str, data_dir: Path | None, limit: int | None, plan: Plan, targets: Targets) -> int:
     from mair_cli.benchmark.environment import describe_environment
-    from mair_cli.benchmark.published import published_figures
-    from mair_cli.benchmark.report import Report
+    from mair_cli.benchmark.published import published_figures, published_images
+    from mair_cli.benchmark.report import BenchmarkReport
     from mair_cli.datasets.benchmark_sets import locate_set
     from mair_cli.datasets.pairs import find_samples
 
@@ -217,16 +219,17 @@ def _run(dataset: str, data_dir: Path | None, limit: int | None, plan: Plan, tar
     listing = find_samples(located.folder, protocol.task, protocol.scale)
     if limit is not None:
         listing.samples = listing.samples[:limit]
+    targets.check(_inputs(listing, plan), _possible_names(plan))
     _tell_listing(located, listing, protocol)
     run = _start(located, listing, plan, targets)
     _measure(run, plan, len(listing.samples))
-    report = Report(
+    report = BenchmarkReport(
         dataset=located.name,
         outcome=run.outcome,
         settings=_settings_for_people(located, plan),
         environment=describe_environment(),
         published=published_figures(located.name, protocol),
-        full_set=located.known.images if located.known else None,
+        full_set=located.known.images if located.known else published_images(located.name),
         verified=_verified(located, listing),
         problems=listing.problems,
         notes=listing.notes,
@@ -236,6 +239,20 @@ def _run(dataset: str, data_dir: Path | None, limit: int | None, plan: Plan, tar
     write(report, targets)
     run.finish()
     return int(any(row.measurement is None for row in run.outcome.rows))
+
+
+def _inputs(listing: Listing, plan: Plan) -> list[Path]:
+    """Files that the run reads."""
+    files = [path for sample in listing.samples for path in (sample.truth, sample.degraded)]
+    return [path for path in (*files, *(weights for _, weights in plan.methods)) if path is not None]
+
+
+def _possible_names(plan: Plan) -> set[str]:
+    """What methods may be called; "auto" stands for any model."""
+    from mair_cli.weights.catalog import MODELS
+
+    labels = {label for label, _ in plan.methods}
+    return labels | set(MODELS) if "auto" in labels else labels
 
 
 def _tell_listing(located: LocatedSet, listing: Listing, protocol: Protocol) -> None:
