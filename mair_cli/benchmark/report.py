@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
@@ -102,12 +103,15 @@ class BenchmarkReport:
         """
         if not self.published:
             return []
-        comparable = self.comparable
+        comparable, others = self.comparable, defaultdict(list)
+        for summary in self.summaries:
+            if summary not in comparable:
+                others[summary.images].append(summary.method.name)
+        full = f"all {self.full_set}" if self.full_set else "a whole set"
         notes = [
-            f"{summary.method.name}: measured on {_images(summary.images)}; published figures are means over all "
-            f"{self.full_set}, so the two are not compared"
-            for summary in self.summaries
-            if summary not in comparable
+            f"{', '.join(names)}: measured on {count} image{'' if count == 1 else 's'}; published figures are means "
+            f"over {full}, so they are not compared"
+            for count, names in others.items()
         ]
         if not comparable:
             return notes
@@ -124,10 +128,6 @@ class BenchmarkReport:
         if unconfirmed:
             notes.append(f"unconfirmed: the figures of {', '.join(unconfirmed)} come from notes, not from the article")
         return notes
-
-
-def _images(count: int) -> str:
-    return f"{count} image{'' if count == 1 else 's'}"
 
 
 def _other_weights(summary: Summary) -> str:
