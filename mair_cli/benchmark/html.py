@@ -10,13 +10,13 @@ import numpy as np
 
 from mair_cli.benchmark.page import Layer, Slider, render
 from mair_cli.benchmark.plot import Point, Reference, quality_time_plot
-from mair_cli.benchmark.report import BenchmarkReport, decibels, similarity
+from mair_cli.benchmark.report import BenchmarkReport, decibels, on_channels, similarity
 from mair_cli.datasets.pairs import Sample
 from mair_cli.datasets.resize import matlab_bicubic
 from mair_cli.errors import ImageError
 from mair_cli.measure.differences import Box, most_different_box
 from mair_cli.measure.metrics import psnr
-from mair_cli.measure.protocol import Measurement, load_pair, to_bytes
+from mair_cli.measure.protocol import Channel, Measurement, load_pair, to_bytes
 
 __all__ = ["render_html"]
 
@@ -143,8 +143,8 @@ def _load(report: BenchmarkReport, sample: Sample, anchor: str) -> _Shown | None
     return _Shown(Slider(sample.name, layers, right or len(layers) - 1, anchor), box)
 
 
-def _caption(figures: Measurement, channel: str) -> str:
-    value, similar = (figures.psnr_y, figures.ssim_y) if channel == "y" else (figures.psnr_rgb, figures.ssim_rgb)
+def _caption(figures: Measurement, channels: Channel) -> str:
+    value, similar = on_channels(figures, channels)
     return f"{decibels(value)} dB / {similarity(similar)}"
 
 

@@ -43,28 +43,6 @@ class _Frame(NamedTuple):
     bottom: int = 332
 
 
-class _Tick(NamedTuple):
-    """A line of the grid: its coordinate and what stands beside it."""
-
-    at: float
-    label: str
-
-
-class _Line(NamedTuple):
-    """A published line, and the height of its name."""
-
-    at: float
-    label: str
-    label_at: float
-
-
-class _Dot(NamedTuple):
-    x: float
-    y: float
-    label: str
-    hint: str
-
-
 def quality_time_plot(points: Sequence[Point], references: Sequence[Reference], unit: str) -> str:
     """An SVG: time on a logarithmic axis, PSNR upwards; "" where there is no finite point.
 
@@ -90,21 +68,15 @@ def quality_time_plot(points: Sequence[Point], references: Sequence[Reference], 
     def y(psnr: float) -> float:
         return frame.top + (high - psnr) / (high - low) * (frame.bottom - frame.top)
 
-    def hint(point: Point) -> str:
-        return f"{point.label}: {point.psnr:.2f} dB, {point.seconds:.3g} s per image"
-
     names = _spread([y(line.psnr) for line in references], float(frame.bottom))
     return render(
         "plot.svg",
         unit=unit,
         frame=frame,
-        levels=[_Tick(y(level), label) for level, label in _levels(low, high)],
-        times=[_Tick(x(10.0**power), _duration(power)) for power in range(first, last + 1)],
-        lines=[
-            _Line(y(line.psnr), f"{line.label} {line.psnr:.2f}", height)
-            for line, height in zip(references, names, strict=True)
-        ],
-        dots=[_Dot(x(point.seconds), y(point.psnr), point.label, hint(point)) for point in points],
+        levels=[(y(level), label) for level, label in _levels(low, high)],
+        times=[(x(10.0**power), _duration(power)) for power in range(first, last + 1)],
+        lines=[(y(line.psnr), height, line) for line, height in zip(references, names, strict=True)],
+        dots=[(x(point.seconds), y(point.psnr), point) for point in points],
     )
 
 

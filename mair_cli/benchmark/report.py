@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass, field
 from mair_cli.benchmark.published import PublishedFigure, counterpart
 from mair_cli.benchmark.runs import Outcome, Summary, summarise
 from mair_cli.benchmark.state import Row
-from mair_cli.measure.protocol import Measurement
+from mair_cli.measure.protocol import Channel, Measurement
 from mair_cli.version import __version__
 
-__all__ = ["BenchmarkReport", "decibels", "figure_text", "render_csv", "render_json", "similarity"]
+__all__ = ["BenchmarkReport", "decibels", "figure_text", "on_channels", "render_csv", "render_json", "similarity"]
 
 _FIGURES = ("psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb")
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t")
@@ -61,11 +61,7 @@ class BenchmarkReport:
 
     def headline(self, summary: Summary) -> tuple[float, float] | None:
         """Mean PSNR and SSIM on the channels that papers print; None where nothing was measured."""
-        if summary.mean is None:
-            return None
-        figures = asdict(summary.mean)
-        channel = self.outcome.protocol.headline
-        return figures[f"psnr_{channel}"], figures[f"ssim_{channel}"]
+        return None if summary.mean is None else on_channels(summary.mean, self.outcome.protocol.headline)
 
     @property
     def comparable(self) -> list[Summary]:
@@ -134,6 +130,11 @@ def _other_weights(summary: Summary) -> str:
     if summary.method.model:
         return "these are not the weights behind any published row"
     return "weights from a file; whether they are those behind a published row cannot be told"
+
+
+def on_channels(figures: Measurement, channels: Channel) -> tuple[float, float]:
+    """PSNR and SSIM on Y or on RGB."""
+    return (figures.psnr_y, figures.ssim_y) if channels == "y" else (figures.psnr_rgb, figures.ssim_rgb)
 
 
 def decibels(value: float) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mair_cli.benchmark.report_files import ReportKind
     from mair_cli.benchmark.runs import Summary
     from mair_cli.benchmark.state import Row
+    from mair_cli.measure.protocol import Channel
 
 
 @dataclass(frozen=True)
@@ -74,15 +75,13 @@ def show(report: BenchmarkReport) -> None:
     _show_published(report)
 
 
-def _figure_cells(row: Row, channel: str) -> list[str]:
-    from mair_cli.benchmark.report import decibels, similarity
+def _figure_cells(row: Row, channels: Channel) -> list[str]:
+    from mair_cli.benchmark.report import decibels, on_channels, similarity
 
-    figures = row.measurement
-    if figures is None:
+    if row.measurement is None:
         return ["failed", ""]
-    if channel == "y":
-        return [decibels(figures.psnr_y), similarity(figures.ssim_y)]
-    return [decibels(figures.psnr_rgb), similarity(figures.ssim_rgb)]
+    psnr, ssim = on_channels(row.measurement, channels)
+    return [decibels(psnr), similarity(ssim)]
 
 
 _SUMMARY_COLUMNS = (
