@@ -27,7 +27,7 @@ class PublishedFigure:
         method: as the paper calls it.
         task: see `Protocol`.
         dataset: as the catalogue of benchmark sets spells it.
-        setting: scale or noise level; None for the other tasks.
+        setting: scale, noise level or JPEG quality; None for the other tasks.
         psnr: dB, on the task's headline channels.
         ssim: or None where only PSNR is printed.
         parameters: as printed, such as "897K"; None where it is not.
@@ -65,7 +65,7 @@ def _all_figures() -> tuple[PublishedFigure, ...]:
 
 def published_figures(dataset: str, protocol: Protocol) -> list[PublishedFigure]:
     """What is published for this data set, task and degree, lowest PSNR first; empty where nothing is known."""
-    setting = protocol.scale if protocol.task == "sr" else protocol.sigma
+    setting = {"sr": protocol.scale, "denoise": protocol.sigma}.get(protocol.task)
     found = [
         figure
         for figure in _all_figures()
