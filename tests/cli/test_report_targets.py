@@ -62,6 +62,13 @@ def test_benchmark_overwrites_nothing_that_is_no_report_and_measures_nothing_fir
     assert _everything() == before
 
 
+def test_file_that_would_be_lost_is_named_before_the_set_is_looked_for() -> None:
+    Path("notes.txt").write_text("mine")
+    ran = mair("benchmark", "-d", "Set5", "-m", "bicubic", "--csv", "notes.txt")
+    assert ran.code == 2
+    assert "notes.txt" in ran.err
+
+
 def test_empty_image_of_the_set_is_no_place_for_a_report_either() -> None:
     photo("set/a.png", 60, 52)
     Path("set/b.png").touch()
