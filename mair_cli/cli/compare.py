@@ -54,7 +54,8 @@ def compare(
         if json:
             console.record({"image": name, "against": result.names[-1], **asdict(figures)})
         else:
-            console.out(console.printable(f"{name} against {result.names[-1]}: {figure_text(figures)}"))
+            line = console.printable(f"{name} against {result.names[-1]}: {figure_text(figures)}")
+            console.out(line.replace("\n", r"\n"))  # a name may not pass for a result of its own
     if html is not None:
         write_report(html, result.render_html())
         console.note(f"written: {html}")
