@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import time
 import typing
 from collections.abc import Callable
@@ -22,6 +23,8 @@ from mair_cli.jobs.side_by_side import Panel, side_by_side
 from mair_cli.measure.protocol import Measurement, measure, read_rgb
 from mair_cli.restore.settings import Levels
 from mair_cli.tasks import TASKS
+
+logger = logging.getLogger(__name__)
 
 TileProgress = Callable[[int, int], None]
 """Called with the number of finished tiles and of all tiles."""
@@ -119,7 +122,7 @@ def restore_job(
 def _restore(
     outcome: Outcome, restorer: ImageRestorer, treatment: Treatment, streams: Streams, progress: TileProgress | None
 ) -> None:
-    job = outcome.job
+    job, watch = outcome.job, _Watch()
     scale = restorer.scale
     stream = io.BytesIO(streams.read()) if job.source.path is None else job.source.path
     image = read_picture(stream, name=job.source.name, max_output_pixels=treatment.max_pixels, scale=scale)
@@ -130,16 +133,31 @@ def _restore(
     if job.ground_truth is not None:
         _check_ground_truth(job.ground_truth, outcome, scale)
     outcome.levels = _levels(first, restorer)
+    logger.info("%s: read in %.1f s; told: %s", job.source.name, watch.lap(), str(outcome.levels) or "nothing")
     restored = [
         restore_picture(frame, restorer, treatment.alpha, outcome.levels, _share(progress, index, len(frames)))
         for index, frame in enumerate(frames)
     ]
+    logger.info("%s: restored in %.1f s", job.source.name, watch.lap())
     result = Animation(restored, image.durations, image.loop) if isinstance(image, Animation) else restored[0]
     _write(result, job, treatment.quality, streams)
+    logger.info("%s: written in %.1f s", job.source.name, watch.lap())
     if job.ground_truth is not None:
         outcome.measurement = _measured(restored[0], job.ground_truth, treatment.task, scale)
     if job.comparison is not None:
         _write_comparison(first, restored[0], job, restorer.model_name)
+
+
+class _Watch:
+    """Tells how long it is since it was last asked."""
+
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+
+    def lap(self) -> float:
+        """Seconds since the last call."""
+        before, self._last = self._last, time.perf_counter()
+        return self._last - before
 
 
 def _share(progress: TileProgress | None, index: int, frames: int) -> TileProgress | None:

@@ -83,6 +83,7 @@ class Restorer:
             self.network = load_network(path, config=asked.config, device=self.device, stripe=asked.stripe)
         else:
             entry = _choose_model(asked)
+            asked.check_for(TASKS[asked.task or entry.task])
             self.task, self.model_name, origin = asked.task or entry.task, entry.name, f"{entry.origin} weights"
             self.network = load_network(hashes.checked_file(entry), device=self.device)
         self.scale = self.network.scale
@@ -217,9 +218,10 @@ class Restorer:
         multiple, asked = self.network.size_multiple, self.settings
         if asked.partition:
             return run_partition(function, image, self.scale, multiple=multiple, device=self.device, progress=progress)
-        choice = self._choose_tile(image.shape[0], image.shape[1])
+        height, width = image.shape[:2]
+        choice = self._choose_tile(height, width)
         overlap = DEFAULT_OVERLAP if asked.overlap is None else asked.overlap
-        logger.debug("Tile %d, overlap %d, batch %d", choice.tile, overlap, choice.batch)
+        self._log_choice(choice, height, width, overlap)
         return run_tiled(
             function,
             image,
@@ -232,6 +234,18 @@ class Restorer:
             align=max(2 * self.network.config.scan_len, multiple),
             device=self.device,
             progress=progress,
+        )
+
+    def _log_choice(self, choice: TileChoice, height: int, width: int, overlap: int) -> None:
+        pixels = min(choice.tile or height, height) * min(choice.tile or width, width) * choice.batch
+        tiles = f"in tiles of up to {choice.tile}, overlap {min(overlap, choice.tile // 2)}, {choice.batch} at a time"
+        logger.info(
+            "%d×%d pixels, %s; the network takes some %d MiB at a time, %d MiB are free",
+            width,
+            height,
+            tiles if choice.tile else "whole",
+            pixels * memory_per_pixel(self.network.config) >> 20,
+            free_memory(self.device) >> 20,
         )
 
     def _choose_tile(self, height: int, width: int) -> TileChoice:
@@ -259,6 +273,8 @@ def _choose_model(asked: RunSettings) -> ModelEntry:
         entry = catalog.find(asked.model)
         if asked.task is not None and asked.task not in entry.tasks:
             raise UsageError(f"`model` {entry.name} is made for {entry.purpose}, not for the task {asked.task!r}.")
+        if asked.scene not in (None, entry.scene):
+            raise UsageError(f"`scene` {asked.scene}: {entry.name} is made for {entry.purpose}. Leave one out.")
         if not cache.is_available(entry):
             raise WeightsNotFoundError(f"The weights of {entry.name} are not here yet: `mair download {entry.name}`.")
         return entry

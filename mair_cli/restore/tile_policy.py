@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mair_cli.networks.settings import MaIRConfig, MaIRUNetConfig, NetworkConfig
-from mair_cli.restore.tiled import SMALLEST_TILE
+from mair_cli.restore.settings import SMALLEST_TILE
 
 DEFAULT_OVERLAP = 16
 """Pixels that neighbouring tiles share, unless the user says otherwise."""

@@ -6,8 +6,8 @@ import pytest
 
 from mair_cli.networks import MaIRConfig, MaIRUNetConfig
 from mair_cli.networks.settings import NetworkConfig
+from mair_cli.restore.settings import SMALLEST_TILE
 from mair_cli.restore.tile_policy import TileChoice, choose_tile, memory_per_pixel
-from mair_cli.restore.tiled import SMALLEST_TILE
 
 GIB = 2**30
 TINY = MaIRConfig(4, 60, (6,) * 4, 1, 1.1, 1.6, "pixelshuffledirect", 8)

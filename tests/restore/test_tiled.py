@@ -16,7 +16,8 @@ from network_standins import ShortOfMemory, repeat_pixels
 from torch import Tensor
 
 from mair_cli.errors import MairError
-from mair_cli.restore.tiled import SMALLEST_TILE, run_tiled
+from mair_cli.restore.settings import SMALLEST_TILE
+from mair_cli.restore.tiled import run_tiled
 
 Image = npt.NDArray[Any]
 DTYPES = [np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32)]
