@@ -138,7 +138,7 @@ def test_wrong_usage_says_what_is_wrong(arguments: tuple[object, ...], message: 
 
 
 def test_tiles_of_the_tool_itself_can_be_measured() -> None:
-    _pictures("a", size=(64, 64))
+    _pictures("a", size=(128, 128))
     means = []
     for tile in ("partition", "0", "16"):
         mair("benchmark", "-d", "set", "-m", "bicubic", *TINY_X4, "--tile", tile, "--device", "cpu", "--json", "r.json")
