@@ -22,6 +22,7 @@ from mair_cli.jobs.plan import Job
 from mair_cli.jobs.side_by_side import Panel, side_by_side
 from mair_cli.measure.protocol import Measurement, measure, read_rgb
 from mair_cli.restore.settings import Levels
+from mair_cli.runtime.memory import is_out_of_memory
 from mair_cli.tasks import TASKS
 
 logger = logging.getLogger(__name__)
@@ -108,7 +109,9 @@ def restore_job(
         _restore(outcome, restorer, treatment, streams, progress)
     except (UsageError, BrokenPipeError):
         raise
-    except MemoryError:
+    except (MemoryError, RuntimeError, SystemError) as error:
+        if not is_out_of_memory(error):
+            raise
         outcome.error = f"{job.source.name}: not enough memory"
     except OSError as error:
         outcome.error = f"{job.source.name}: {error.filename or 'result'}: {error.strerror or error}"

@@ -22,7 +22,7 @@ from mair_cli.restore.settings import MAX_SIGMA, Jpeg, Levels, Origin, RunSettin
 from mair_cli.restore.tile_policy import DEFAULT_OVERLAP, TileChoice, choose_tile, memory_per_pixel
 from mair_cli.restore.tiled import Progress, TensorFunction, run_tiled
 from mair_cli.runtime.device import choose_device, describe_device
-from mair_cli.runtime.memory import free_memory
+from mair_cli.runtime.memory import free_memory, is_out_of_memory
 from mair_cli.runtime.precision import arithmetic, check_precision
 from mair_cli.scan.dispatch import resolve_backend
 from mair_cli.tasks import TASKS
@@ -187,7 +187,10 @@ class Restorer:
             if image.ndim == 2:
                 return self._run(_on_gray(function), image[..., None], progress)[..., 0]
             return self._run(function, image, progress)
-        except MemoryError as error:  # beside the network, whose lack of memory `run_tiled` answers with smaller tiles
+        except (RuntimeError, MemoryError, SystemError) as error:
+            if not is_out_of_memory(error):
+                raise
+            # Beside the network, whose lack of memory `run_tiled` answers with smaller tiles.
             raise MairError(f"Memory ran out on an image of {image.shape[1]}×{image.shape[0]} pixels.") from error
 
     def _check_task(self) -> None:
@@ -212,18 +215,26 @@ class Restorer:
                 out: Tensor = self.network(x, **told)
             return out.float()
 
-        return mean_of_views(restore) if self.settings.ensemble else restore
+        return restore
 
     def _run(self, function: TensorFunction, image: npt.NDArray[Any], progress: Progress | None) -> npt.NDArray[Any]:
         multiple, asked = self.network.size_multiple, self.settings
         if asked.partition:
-            return run_partition(function, image, self.scale, multiple=multiple, device=self.device, progress=progress)
+            return run_partition(
+                function,
+                image,
+                self.scale,
+                multiple=multiple,
+                ensemble=asked.ensemble,
+                device=self.device,
+                progress=progress,
+            )
         height, width = image.shape[:2]
         choice = self._choose_tile(height, width)
         overlap = DEFAULT_OVERLAP if asked.overlap is None else asked.overlap
         self._log_choice(choice, height, width, overlap)
         return run_tiled(
-            function,
+            mean_of_views(function) if asked.ensemble else function,
             image,
             self.scale,
             tile=choice.tile,

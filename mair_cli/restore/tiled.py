@@ -170,7 +170,7 @@ class TileRunner:
         """Restore tiles in one call; None where memory runs out."""
         try:
             return run_network(self._network, tiles, self._scale, self._multiple, self._device)
-        except (RuntimeError, MemoryError) as error:
+        except (RuntimeError, MemoryError, SystemError) as error:
             if not is_out_of_memory(error):
                 raise
         # Only here, past the handler, are the failed call's tensors unreachable and can be given back.

@@ -16,7 +16,10 @@ import torch
 
 _FALLBACK = 2 * 2**30
 """Bytes taken for free where the system tells nothing."""
-_MESSAGES = ("out of memory", "not enough memory", "can't allocate memory", "alloc_failed", "bad_alloc")
+_MESSAGES = (
+    *("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory"),
+    *("alloc_failed", "bad_alloc", "could not create a primitive", "could not create a memory"),  # the last: oneDNN's
+)
 _PROC = Path("/proc")
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -122,9 +125,9 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, on any device.
 
     CUDA has its own type; the CPU's and Apple's allocators and the CUDA libraries raise a RuntimeError and tell it
-    in words only.
+    in words only. Code in C that cannot even make its exception leaves a SystemError.
     """
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError, SystemError)):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _MESSAGES)
 
