@@ -16,9 +16,9 @@ from mair_cli.restore.settings import RunSettings
 from mair_cli.tasks import Task, find_task
 
 if TYPE_CHECKING:
-    from mair_cli.jobs.batch import AlphaChoice
     from mair_cli.jobs.naming import Found, Source
     from mair_cli.jobs.plan import Job
+    from mair_cli.restore.pictures import AlphaChoice
     from mair_cli.restore.restorer import Restorer
 
 STREAM = "-"

@@ -42,7 +42,8 @@ def ensemble(network: TensorFunction) -> TensorFunction:
     """A function that restores all 8 views of its input and returns their mean.
 
     Turned and mirrored is what the network sees, a single tile; with the published partition it is the whole image,
-    before it is cut (see there). One view goes after the other: beyond the network's own memory it needs one more result.
+    before it is cut (see there). One view goes after the other: beyond the network's own memory it needs one more
+    result.
     """
 
     def restore(image: Tensor) -> Tensor:

@@ -11,11 +11,12 @@ from PIL import Image
 
 from mair_cli.errors import UsageError
 from mair_cli.images.io import Picture
-from mair_cli.jobs.batch import AlphaChoice, Outcome, Streams, Treatment, restore_job, restore_picture
+from mair_cli.jobs.batch import Outcome, Streams, Treatment, restore_job
 from mair_cli.jobs.naming import Source
 from mair_cli.jobs.plan import Job, Request, plan
 from mair_cli.networks import MaIRConfig, build_network
 from mair_cli.networks.settings import config_from_mapping
+from mair_cli.restore.pictures import AlphaChoice, restore_picture
 from mair_cli.restore.restorer import Restorer
 from mair_cli.weights.checkpoint import save_checkpoint
 
