@@ -72,7 +72,7 @@ class Trainer:
         self.average = WeightAverage(self.network, training.ema)
         self.model = spread(self.network, world, device)
         self.optimizer = make_optimizers(training, self.network)
-        self.loss = make_loss(training.loss, training.charbonnier_eps)
+        self.loss = make_loss(training.loss, training.charbonnier_eps, training.tv)
         self.source = PatchSource(
             sets.training,
             settings.scale,
@@ -80,6 +80,9 @@ class Trainer:
             settings.degradation,
             data.candidates,
             lambda step: target_share(data, training, step),
+            equally=data.draw == "image",
+            mixup=data.mixup,
+            mixup_share=data.mixup_share,
         )
         for step in (0, *(round(share * training.steps) for share, _, _ in training.stages)):
             patch, batch = patch_and_batch(data, training, step)

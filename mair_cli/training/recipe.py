@@ -17,8 +17,10 @@ import msgspec
 from msgspec import Meta, Struct
 
 from mair_cli.datasets.degradations import Degradation, Kernel, Subsampling
+from mair_cli.datasets.pairs import Task
 from mair_cli.errors import UsageError
-from mair_cli.networks.settings import MaIRConfig, MaIRUNetConfig, config_from_mapping
+from mair_cli.networks.levels import level_count
+from mair_cli.networks.settings import MaIRUNetConfig, NetworkConfig, config_from_mapping
 from mair_cli.training.refusals import explained, unannotated
 
 if sys.version_info >= (3, 11):
@@ -56,7 +58,8 @@ class DataSettings(Section, frozen=True, kw_only=True):
     images: tuple[str, ...] = ()
     """Folders (searched in depth) or files, relative to the current folder; inputs are made from them."""
     pairs: tuple[str, ...] = ()
-    """Instead of `images`: a folder of inputs and one of targets, paired by file name without its ending."""
+    """Instead of `images`: a folder of inputs and one of targets, paired by file name without its ending. Several
+    inputs may share one target: `0001_0.8_0.2` goes with `0001`."""
     targets: tuple[str, ...] = ()
     """Folders of another network's outputs for `images`, by the same names: what is learnt instead of the original."""
     target_share: Annotated[tuple[Share, ...], Meta(min_length=1, max_length=2, description="one share or two")] = (
@@ -74,6 +77,12 @@ class DataSettings(Section, frozen=True, kw_only=True):
         Meta(min_length=1, description="one size at least"),
     ] = (1.0,)
     """Sizes at which each image takes part: `[1.0, 0.5]` adds a copy of half the width (bicubic, antialiased)."""
+    draw: Literal["area", "image"] = "area"
+    """Whether images are drawn in proportion to their area, every pixel being as likely, or each as often as others."""
+    mixup: NotNegative = 0.0
+    """Mixes each patch with another one, in a ratio drawn from the beta distribution with this parameter; 0: never."""
+    mixup_share: Share = 1.0
+    """Share of the patches that are mixed."""
     candidates: Count = 1
     """Draw this many patches for each one used and keep the one richest in detail; 1 draws evenly."""
     cache: str = ""
@@ -139,8 +148,10 @@ class TrainingSettings(Section, frozen=True, kw_only=True):
 
     steps: Count
     seed: CountOrNone = 0
-    loss: Literal["l1", "charbonnier"] = "l1"
+    loss: Literal["l1", "charbonnier", "mse"] = "l1"
     charbonnier_eps: Positive = 1e-3
+    tv: NotNegative = 0.0
+    """Weight of the output's total variation, added to the loss."""
     optimizer: Optimizer = "adam"
     learning_rate: Positive = 2e-4
     betas: tuple[Decay, Decay] = (0.9, 0.99)
@@ -148,6 +159,8 @@ class TrainingSettings(Section, frozen=True, kw_only=True):
     schedule: Literal["cosine", "multistep", "constant"] = "cosine"
     warmup: CountOrNone = 0
     """Steps over which the learning rate rises linearly from zero."""
+    hold: CountOrNone = 0
+    """Steps at full learning rate, after `warmup`, before the cosine begins."""
     final_learning_rate: NotNegative = 1e-6
     """Where the cosine ends."""
     milestones: tuple[Share, ...] = PUBLISHED_MILESTONES
@@ -171,6 +184,8 @@ class ValidationSettings(Section, frozen=True, kw_only=True):
     """`[validation]`: what is measured while training. The network with the best mean PSNR is kept."""
 
     images: tuple[str, ...] = ()
+    pairs: tuple[str, ...] = ()
+    """A folder of inputs and one of targets, as in `[data]`."""
     holdout: CountOrNone = 0
     """Training images set aside for validation, spread evenly over the sorted list."""
     every: Count = 1000
@@ -181,7 +196,9 @@ class ValidationSettings(Section, frozen=True, kw_only=True):
     for super-resolution and pairs, noise 15, 25 and 50 for denoising. The best network has the highest mean of them."""
 
     def __post_init__(self) -> None:
-        """Check the spelling of degradations; raises ValueError."""
+        """Check the number of folders and the spelling of degradations; raises ValueError."""
+        if len(self.pairs) not in (0, 2):
+            raise ValueError("pairs wants two folders: inputs and targets")
         for text in self.degradations:
             try:
                 Degradation.parse(text)
@@ -193,7 +210,7 @@ class _Run(Section, frozen=True, kw_only=True):
     """What a run's file and its settings have in common."""
 
     name: str
-    task: Literal["sr", "denoise"]
+    task: Task
     data: DataSettings
     training: TrainingSettings
     degradation: DegradationSettings = DegradationSettings()
@@ -211,17 +228,22 @@ class _File(_Run, frozen=True, kw_only=True):
 class Settings(_Run, frozen=True, kw_only=True):
     """A whole training run."""
 
-    network: MaIRConfig
+    network: NetworkConfig
 
     def __post_init__(self) -> None:
         """Check what sections must be to one another; raises ValueError naming the key."""
         if not self.name or "/" in self.name:
             raise ValueError("name must be a plain word: it names the exported file")
-        sharpens = self.network.upsampler is not None
-        if self.task == "sr" and (not sharpens or self.network.upscale < 2):
+        if self.task == "sr" and self.scale == 1:
             raise ValueError("task 'sr' needs network.upsampler and network.upscale of 2 or more")
-        if self.task == "denoise" and sharpens:
-            raise ValueError("task 'denoise' needs a network without upsampler")
+        if self.task != "sr" and self.scale != 1:
+            raise ValueError(f"task {self.task!r} needs a network without upsampler")
+        if self.task not in ("sr", "denoise") and not self.data.pairs:
+            raise ValueError(f"task {self.task!r} needs data.pairs: inputs and targets in two folders")
+        if self.task not in ("sr", "denoise") and self.validation.images:
+            raise ValueError(f"validation.images cannot measure task {self.task!r}: validation.pairs can")
+        if self.data.mixup and level_count(self.network):
+            raise ValueError("data.mixup and the levels of network exclude each other: a mixture has none")
         if self.degradation.kernels != ("bicubic",) and (self.task != "sr" or self.data.pairs):
             raise ValueError("degradation.kernels belongs to task 'sr' with data.images")
 
@@ -232,8 +254,8 @@ class Settings(_Run, frozen=True, kw_only=True):
 
     @property
     def scale(self) -> int:
-        """Target pixels per input pixel along one side; 1 for denoising."""
-        return self.network.upscale if self.task == "sr" else 1
+        """Target pixels per input pixel along one side; 1 but for super-resolution."""
+        return 1 if isinstance(self.network, MaIRUNetConfig) else self.network.upscale
 
     def to_mapping(self) -> dict[str, object]:
         """Everything as plain values, as the file would hold it."""
@@ -273,11 +295,8 @@ def settings_from_mapping(mapping: Mapping[str, object], source: str = "settings
         file = msgspec.convert(plain, _File)
     except msgspec.ValidationError as error:
         raise UsageError(f"{source}: {explained(error, _File)}") from error
-    network = config_from_mapping(file.network)
-    if isinstance(network, MaIRUNetConfig):
-        raise UsageError(f"{source}: the U-shaped network cannot be trained here; [network] must describe MaIR")
     try:
-        return Settings(**{**msgspec.structs.asdict(file), "network": network})
+        return Settings(**{**msgspec.structs.asdict(file), "network": config_from_mapping(file.network)})
     except ValueError as error:
         raise UsageError(f"{source}: {error}") from error
 
