@@ -58,7 +58,7 @@ def _all_figures() -> tuple[PublishedFigure, ...]:
 
 def published_figures(dataset: str, protocol: Protocol) -> list[PublishedFigure]:
     """What is published for this data set, task and degree, lowest PSNR first; empty where nothing is known."""
-    setting = protocol.scale if protocol.task == "sr" else protocol.sigma
+    setting = protocol.scale if protocol.kind.enlarges else (protocol.sigma or protocol.quality)
     found = [
         figure
         for figure in _all_figures()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -28,6 +28,8 @@ class Picture:
         lossless: whether the file held its samples without loss.
         png_color: chunks of a PNG file that say how its colours are meant (gAMA, cHRM, sRGB, cICP), by name. Only PNG
             files can hold them again.
+        jpeg_quality: how strongly the samples were compressed, 1..100 on libjpeg's scale, where they are those of a
+            JPEG file, turned at most. No picture made of these, `dataclasses.replace` included, takes it over.
     """
 
     color: Samples
@@ -37,6 +39,7 @@ class Picture:
     format: str = "PNG"
     lossless: bool = True
     png_color: tuple[tuple[bytes, bytes], ...] = ()
+    jpeg_quality: int | None = field(default=None, init=False)
 
     @property
     def height(self) -> int:
@@ -95,7 +98,7 @@ class ImageInfo:
         frames: number of frames or pages.
         format: as in `Picture.format`.
         dtype: type of the samples that reading yields: "uint8", "uint16" or "float32".
-        lossless: as in `Picture.lossless`.
+        lossless, jpeg_quality: as in `Picture`.
     """
 
     width: int
@@ -104,6 +107,7 @@ class ImageInfo:
     format: str
     dtype: str
     lossless: bool
+    jpeg_quality: int | None = None
 
     @property
     def default_format(self) -> str:

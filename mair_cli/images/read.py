@@ -14,6 +14,7 @@ from typing import BinaryIO, Final
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 
 from mair_cli.errors import ImageError
 from mair_cli.images import deep_samples, headers, tiff_tags
@@ -21,6 +22,7 @@ from mair_cli.images.color import inks_to_rgb, split
 from mair_cli.images.exif import orientation_of, strip_prefix, upright
 from mair_cli.images.formats import READABLE
 from mair_cli.images.guard import DAMAGE, Limit, guarded, muted, opened, pillow_bound
+from mair_cli.images.jpeg_quality import jpeg_quality
 from mair_cli.images.picture import Animation, ImageInfo, Picture, Samples
 from mair_cli.images.png16 import read_png16
 
@@ -85,6 +87,13 @@ class _File:
         return strip_prefix(found) if isinstance(found, bytes) and found else None
 
     @property
+    def jpeg_quality(self) -> int | None:
+        """How strongly a JPEG file is compressed."""
+        if isinstance(self.image, JpegImageFile) and self.image.quantization:
+            return jpeg_quality(self.image.quantization, color=self.image.mode != "L")
+        return None
+
+    @property
     def first_orientation(self) -> int:
         """Orientation of the first frame, as far as it is known before decoding."""
         return self.pages[0][1].orientation if self.pages else orientation_of(self.exif)
@@ -109,7 +118,7 @@ def read_info(source: Path | BinaryIO, name: str | None, limit: Limit) -> ImageI
     with opened(source, name) as (stream, called), guarded(called):
         file = _inspect(stream, called, limit)
         size = (file.width, file.height) if file.first_orientation < 5 else (file.height, file.width)
-        return ImageInfo(*size, file.frames, file.format, file.dtype, file.lossless)
+        return ImageInfo(*size, file.frames, file.format, file.dtype, file.lossless, file.jpeg_quality)
 
 
 def _inspect(stream: BinaryIO, name: str, limit: Limit) -> _File:
@@ -246,7 +255,7 @@ def _picture(
     kept = upright(exif) if exif else None
     if exif and kept is None:
         _log.warning("%s: its EXIF data are damaged and are left out", file.name)
-    return Picture(
+    picture = Picture(
         color=_turn(color, orientation),
         alpha=None if alpha is None else _turn(alpha, orientation),
         icc_profile=profile,
@@ -255,6 +264,8 @@ def _picture(
         lossless=file.lossless,
         png_color=file.png.color if file.png is not None else (),
     )
+    picture.jpeg_quality = file.jpeg_quality
+    return picture
 
 
 def _turn(samples: Samples, orientation: int) -> Samples:

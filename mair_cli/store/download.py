@@ -1,8 +1,8 @@
 """Fetching one file over http, whole and right or not at all. Free of torch.
 
-The bytes go to a temporary file beside the target, are measured, hashed, flushed, and only then renamed; so a target
-that exists is complete, however many processes fetch it at once and whenever one of them is killed. An interrupted
-transfer goes on from this process's own temporary file, and only where the server proves that the file is unchanged.
+The bytes are measured and hashed before they take the target's name (see `store.atomic`); so a target that exists is
+complete, however many processes fetch it at once and whenever one of them is killed. An interrupted transfer goes on
+from this process's own temporary file, and only where the server proves that the file is unchanged.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 from urllib.parse import urljoin, urlsplit
 
-from mair_cli.errors import DownloadError, OfflineError
-from mair_cli.store.files import check_space, temporary_file, told_as_disk_trouble
-from mair_cli.store.paths import offline_requested
+from mair_cli.errors import DownloadError
+from mair_cli.store.addresses import masked
+from mair_cli.store.atomic import atomic_write
+from mair_cli.store.files import CACHE_MOVES, check_space, disk_errors_as
+from mair_cli.store.paths import check_online
 from mair_cli.version import __version__
 
 if TYPE_CHECKING:
@@ -110,7 +112,7 @@ class _Transfer:
     """One file on its way; everything known about it so far."""
 
     url: str
-    file: IO[bytes]
+    file: BinaryIO
     folder: Path
     size: int | None
     patience: Patience
@@ -119,6 +121,10 @@ class _Transfer:
     total: int | None = None
     validator: str | None = None
     session: requests.Session = field(init=False)
+
+    def __str__(self) -> str:
+        """The address as messages show it."""
+        return masked(self.url)
 
     def restart(self) -> None:
         """Forget what came."""
@@ -157,16 +163,11 @@ def fetch_file(
         WebPageError: a web page came in place of the file.
         DownloadError: anything else that kept the right file from arriving whole.
     """
-    if offline or offline_requested():
-        raise OfflineError(f"{url} is not fetched: going online is forbidden (--offline or MAIR_OFFLINE).")
-    with told_as_disk_trouble(target.parent), temporary_file(target) as part:
-        with part.open("xb+") as file:
-            transfer = _Transfer(url, file, target.parent, size, patience or Patience.from_environment(), progress)
-            _run(transfer)
-            _check_content(transfer, sha256)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(target)
+    check_online(f"{masked(url)} is not fetched", offline=offline)
+    with disk_errors_as(DownloadError, f"Cannot write to {target.parent}", CACHE_MOVES), atomic_write(target) as file:
+        transfer = _Transfer(url, file, target.parent, size, patience or Patience.from_environment(), progress)
+        _run(transfer)
+        _check_content(transfer, sha256)
     return target
 
 
@@ -186,8 +187,8 @@ def _run(transfer: _Transfer) -> None:
             except _Interrupted as trouble:
                 fruitless = 0 if transfer.received - before >= _PROGRESS_THAT_COUNTS else fruitless + 1
                 if fruitless >= transfer.patience.attempts or connection >= _MAX_CONNECTIONS:
-                    raise DownloadError(f"{transfer.url}: {trouble} (tried {connection} times).") from trouble
-                log.info("%s: %s; trying again", transfer.url, trouble)
+                    raise DownloadError(f"{transfer}: {trouble} (tried {connection} times).") from trouble
+                log.info("%s: %s; trying again", transfer, trouble)
                 _pause(transfer.patience, fruitless, trouble.wait)
 
 
@@ -209,11 +210,11 @@ def _connect_and_receive(transfer: _Transfer) -> None:
             _begin(transfer, response)
             _receive(transfer, response)
     except requests.exceptions.SSLError as error:
-        raise DownloadError(f"{transfer.url}: the server's certificate is not trusted ({_reason(error)}).") from error
+        raise DownloadError(f"{transfer}: the server's certificate is not trusted ({_reason(error)}).") from error
     except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
-        raise DownloadError(f"{transfer.url} is not a web address that can be fetched.") from error
+        raise DownloadError(f"{transfer} is not a web address that can be fetched.") from error
     except requests.exceptions.ProxyError as error:
-        raise DownloadError(f"{transfer.url}: the proxy does not answer; see HTTPS_PROXY and HTTP_PROXY.") from error
+        raise DownloadError(f"{transfer}: the proxy does not answer; see HTTPS_PROXY and HTTP_PROXY.") from error
     except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError) as error:
         raise _Interrupted(f"no answer within {transfer.patience.seconds:g} seconds") from error
     except requests.exceptions.ConnectionError as error:
@@ -221,7 +222,7 @@ def _connect_and_receive(transfer: _Transfer) -> None:
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
         raise _Interrupted(f"the transfer broke off ({_reason(error)})") from error
     except ValueError as error:  # requests looks at a redirect's address even where it is told not to follow
-        raise DownloadError(f"{transfer.url} leads to an address that is none: neither http nor https.") from error
+        raise DownloadError(f"{transfer} leads to an address that is none: neither http nor https.") from error
 
 
 def _reason(error: BaseException) -> str:
@@ -239,7 +240,7 @@ def _open(transfer: _Transfer) -> requests.Response:
     url, seen = transfer.url, set[str]()
     while True:
         if _scheme(url) not in ("http", "https"):
-            raise DownloadError(f"{transfer.url} leads to {url[:200]}, which is neither http nor https.")
+            raise DownloadError(f"{transfer} leads to {masked(url)[:200]}, which is neither http nor https.")
         seconds = transfer.patience.seconds
         response = transfer.session.get(url, headers=headers, stream=True, allow_redirects=False, timeout=seconds)
         place = response.headers.get("Location")
@@ -250,9 +251,9 @@ def _open(transfer: _Transfer) -> requests.Response:
         protected = _scheme(url) == "https"
         url = urljoin(url, place) if _scheme(place) is not None else place
         if protected and _scheme(url) == "http":
-            raise DownloadError(f"{transfer.url} leads from https to {url[:200]}, unprotected http: refused.")
+            raise DownloadError(f"{transfer} leads from https to {masked(url)[:200]}, unprotected http: refused.")
         if len(seen) >= _MAX_REDIRECTS or url in seen:
-            raise DownloadError(f"{transfer.url} only leads from one address to the next, in circles or without end.")
+            raise DownloadError(f"{transfer} only leads from one address to the next, in circles or without end.")
 
 
 def _scheme(url: str) -> str | None:
@@ -282,9 +283,9 @@ def _begin(transfer: _Transfer, response: requests.Response) -> None:
         raise _Interrupted("the file changed its length between two connections")
     if _is_web_page(response):
         page = response.raw.read(_CHUNK, decode_content=True).decode("utf-8", "replace")
-        raise WebPageError(f"{transfer.url}: a web page came in place of the file.", page, response.url)
+        raise WebPageError(f"{transfer}: a web page came in place of the file.", page, response.url)
     if transfer.size is not None and total is not None and total != transfer.size:
-        raise DownloadError(f"{transfer.url} is {total} bytes long, not {transfer.size}: another file.")
+        raise DownloadError(f"{transfer} is {total} bytes long, not {transfer.size}: another file.")
     transfer.total = total
     transfer.validator = None if encoded else _validator(response)
     check_space(transfer.folder, (total or transfer.size or 0) - transfer.received)
@@ -307,12 +308,12 @@ def _refuse(transfer: _Transfer, response: requests.Response) -> None:
         meaning = "too many requests at the moment" if status == 429 else "the server is in trouble"
         raise _Interrupted(f"{meaning} (status {status})", wait)
     if status in (404, 410):
-        raise NotThereError(f"{transfer.url}: there is no such file (status {status}).")
+        raise NotThereError(f"{transfer}: there is no such file (status {status}).")
     if _is_web_page(response):
         page = response.raw.read(_CHUNK, decode_content=True).decode("utf-8", "replace")
-        raise WebPageError(f"{transfer.url}: access refused (status {status}).", page, response.url)
+        raise WebPageError(f"{transfer}: access refused (status {status}).", page, response.url)
     meaning = "access refused" if status in (401, 403, 407, 451) else "an answer that makes no sense here"
-    raise DownloadError(f"{transfer.url}: {meaning} (status {status}).")
+    raise DownloadError(f"{transfer}: {meaning} (status {status}).")
 
 
 def _is_web_page(response: requests.Response) -> bool:
@@ -336,9 +337,9 @@ def _receive(transfer: _Transfer, response: requests.Response) -> None:
     while chunk := _next_chunk(response):
         if transfer.received == 0 and chunk.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")):
             page = chunk.decode("utf-8", "replace")
-            raise WebPageError(f"{transfer.url}: a web page came in place of the file.", page, response.url)
+            raise WebPageError(f"{transfer}: a web page came in place of the file.", page, response.url)
         if transfer.received + len(chunk) > most:
-            raise DownloadError(f"{transfer.url} is longer than {most} bytes: another file, or none at all.")
+            raise DownloadError(f"{transfer} is longer than {most} bytes: another file, or none at all.")
         transfer.file.write(chunk)
         transfer.received += len(chunk)
         if transfer.progress is not None:
@@ -360,9 +361,9 @@ def _next_chunk(response: requests.Response) -> bytes:
 
 def _check_content(transfer: _Transfer, sha256: str | None) -> None:
     if transfer.received == 0:
-        raise DownloadError(f"{transfer.url}: an empty file came.")
+        raise DownloadError(f"{transfer}: an empty file came.")
     if transfer.size is not None and transfer.received != transfer.size:
-        raise DownloadError(f"{transfer.url} is {transfer.received} bytes long, not {transfer.size}: another file.")
+        raise DownloadError(f"{transfer} is {transfer.received} bytes long, not {transfer.size}: another file.")
     if sha256 is None:
         return
     transfer.file.seek(0)
@@ -371,5 +372,5 @@ def _check_content(transfer: _Transfer, sha256: str | None) -> None:
         digest.update(block)
     if digest.hexdigest() != sha256.lower():
         raise DownloadError(
-            f"{transfer.url} is not the expected file: SHA-256 {digest.hexdigest()} instead of {sha256.lower()}."
+            f"{transfer} is not the expected file: SHA-256 {digest.hexdigest()} instead of {sha256.lower()}."
         )

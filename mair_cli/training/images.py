@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -18,6 +16,9 @@ import numpy as np
 from mair_cli.datasets.resize import matlab_bicubic
 from mair_cli.errors import TrainingError, UsageError
 from mair_cli.images.io import FORMATS, Animation, convert_depth, read_picture
+from mair_cli.store.atomic import atomic_write
+from mair_cli.store.files import disk_errors_as
+from mair_cli.store.paths import expanded
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ def find_images(places: Sequence[str], exclude: Sequence[str] = ()) -> list[Path
     """
     found: set[Path] = set()
     for place in places:
-        path = Path(place).expanduser()
+        path = expanded(place)
         if path.is_file():
             found.add(path)
         elif path.is_dir():
@@ -161,7 +162,7 @@ def _load(source: Source, factor: float, scale: int, cache: str) -> ImagePair:
     if not cache:
         return _decode(source, factor, scale)
     key = "|".join([str(CACHE_VERSION), *map(_identity, (source.image, source.given, source.teacher))])
-    stem = Path(cache).expanduser() / hashlib.sha256(f"{key}|{factor}|{scale}".encode()).hexdigest()[:24]
+    stem = expanded(cache) / hashlib.sha256(f"{key}|{factor}|{scale}".encode()).hexdigest()[:24]
     names = ["high", "low"] + (["teacher"] if source.teacher else [])
     files = [stem.with_suffix(f".{name}.npy") for name in names]
     if not all(file.exists() for file in files):
@@ -208,16 +209,7 @@ def _zoomed(image: np.ndarray, factor: float) -> np.ndarray:
 
 
 def _save_array(file: Path, array: np.ndarray) -> None:
-    """Write under a temporary name and rename: a run that is killed leaves no half-written array."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=file.parent, suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                np.save(stream, array, allow_pickle=False)
-            Path(temporary).replace(file)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise TrainingError(f"cannot write the image cache {file.parent}: {error.strerror} (data.cache)") from error
+    """Write an array to the image cache; raises TrainingError when that fails."""
+    what = f"cannot write the image cache {file.parent}"
+    with disk_errors_as(TrainingError, what, " (data.cache)"), atomic_write(file) as stream:
+        np.save(stream, array, allow_pickle=False)

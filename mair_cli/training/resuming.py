@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from mair_cli.errors import TrainingError, UsageError
-from mair_cli.store.files import try_lock
+from mair_cli.store.files import disk_errors_as
+from mair_cli.store.locks import exclusive
 from mair_cli.training.files import LOCK_FILE, STATE_FILE
 from mair_cli.training.recipe import Settings
 from mair_cli.training.state import TrainingState
@@ -42,13 +43,10 @@ def sole_user(folder: Path) -> Iterator[None]:
 
     Raises TrainingError when another one does already, or when the folder cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / LOCK_FILE).open("a")
-    except OSError as error:
-        raise TrainingError(f"cannot write {folder}: {error.strerror}") from error
-    with file:
-        if not try_lock(file.fileno()):
+    with ExitStack() as stack:
+        with disk_errors_as(TrainingError, f"cannot write {folder}", ""):
+            ours = stack.enter_context(exclusive(folder / LOCK_FILE))
+        if not ours:
             raise TrainingError(f"another process is training in {folder}: wait for it, or choose another --output")
         yield
 

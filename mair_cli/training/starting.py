@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from torch import Tensor, nn
 
 from mair_cli.errors import TrainingError
 from mair_cli.networks import Network, NetworkConfig
 from mair_cli.networks.levels import level_count, level_names
+from mair_cli.store.paths import expanded
 from mair_cli.weights.checkpoint import load_checkpoint
 
 logger = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ def start_from(network: Network, path: str) -> PartialLoad:
     """
     # The stripe width is that of the new network: no parameter depends on it, and many files do not tell their own.
     stripe = network.config.scan_len
-    checkpoint = load_checkpoint(Path(path).expanduser(), stripe=None if path.endswith(".safetensors") else stripe)
+    checkpoint = load_checkpoint(expanded(path), stripe=None if path.endswith(".safetensors") else stripe)
     weights = match_levels(checkpoint.state_dict, checkpoint.config, network.config)
     outcome = load_partially(network, weights)
     total = len(outcome.loaded) + len(outcome.skipped)

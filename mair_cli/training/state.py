@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import pickle
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import Any
 import torch
 
 from mair_cli.errors import CheckpointError, TrainingError
+from mair_cli.store.atomic import atomic_write
+from mair_cli.store.files import disk_errors_as
 
 # Raise it when a state of an older version could not be resumed exactly.
 STATE_VERSION = 2
@@ -50,25 +51,15 @@ _NAMES = [field.name for field in fields(TrainingState)]
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file in one go: under a temporary name in the same folder, flushed to disk, then renamed.
+    """Write a file in one go.
 
     Raises TrainingError when the disk is full or the folder cannot be written; the file's previous content is intact.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise TrainingError(
-            f"cannot save {path}: {error.strerror}; make room or choose another --output, then go on with --resume"
-            + (" (the previous file is intact)" if path.exists() else "")
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    way_out = "; make room or choose another --output, then go on with --resume"
+    if path.exists():
+        way_out += " (the previous file is intact)"
+    with disk_errors_as(TrainingError, f"cannot save {path}", way_out), atomic_write(path) as stream:
+        stream.write(data)
 
 
 def save_state(path: Path, state: TrainingState) -> None:

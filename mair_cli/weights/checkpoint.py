@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +22,8 @@ from torch import Tensor, nn
 
 from mair_cli.errors import CheckpointError, MairError
 from mair_cli.networks import MaIRUNetConfig, Network, NetworkConfig, build_network, config_from_mapping
-from mair_cli.store.files import file_sha256, temporary_file
+from mair_cli.store.atomic import atomic_write
+from mair_cli.store.files import disk_errors_as, file_sha256
 from mair_cli.weights.pickle_check import check_pickle
 from mair_cli.weights.safetensors_file import add_metadata, check_digest, read_header
 
@@ -117,15 +117,8 @@ def save_checkpoint(
     path = Path(path)
     header = {**metadata, "config": json.dumps(config.to_mapping())}
     data = add_metadata(save({name: tensor.detach().cpu().contiguous() for name, tensor in state_dict.items()}), header)
-    try:
-        with temporary_file(path) as temporary:
-            with temporary.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-    except OSError as error:
-        raise CheckpointError(f"Cannot write {path}: {error.strerror or error}.") from error
+    with disk_errors_as(CheckpointError, f"Cannot write {path}"), atomic_write(path) as file:
+        file.write(data)
 
 
 def _read(path: Path) -> tuple[StateDict, dict[str, str]]:

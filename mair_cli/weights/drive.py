@@ -13,7 +13,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from mair_cli.errors import DownloadError
+from mair_cli.store.addresses import masked
 from mair_cli.store.download import Patience, ProgressCallback, WebPageError, fetch_file
+from mair_cli.store.paths import check_online
 from mair_cli.weights.catalog import DRIVE_FOLDER_ID, ModelEntry
 
 log = logging.getLogger(__name__)
@@ -84,6 +86,7 @@ def _find_in_folder(entry: ModelEntry) -> tuple[str, str]:
 @lru_cache(maxsize=1)
 def _folder_listing() -> dict[str, str]:
     """Names of the files in the folder and below, with their ids."""
+    check_online("the authors' folder on Google Drive is not listed")
     try:
         import gdown
         from gdown.exceptions import DownloadError as GdownError
@@ -100,6 +103,6 @@ def _folder_listing() -> dict[str, str]:
         raise DownloadError("the authors' folder on Google Drive cannot be listed (no connection)") from error
     except (GdownError, requests.RequestException, OSError, AttributeError, ValueError, RecursionError) as error:
         raise DownloadError(
-            f"the authors' folder on Google Drive cannot be listed ({str(error).splitlines()[0][:120]})"
+            f"the authors' folder on Google Drive cannot be listed ({masked(str(error)).splitlines()[0][:120]})"
         ) from error
     return {Path(file.path).name: str(file.id) for file in files if not isinstance(file, str)}

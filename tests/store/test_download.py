@@ -317,7 +317,7 @@ def test_a_folder_that_cannot_be_written_is_named(
 
 
 def test_leavings_of_killed_processes_go_after_a_day_those_at_work_stay(server: FaultServer, tmp_path: Path) -> None:
-    old, young = tmp_path / ".file.123-abcd.part", tmp_path / ".file.456-abcd.part"
+    old, young = tmp_path / ".mair-99999999-0123456789ab.part", tmp_path / ".mair-99999999-ba9876543210.part"
     old.touch()
     young.touch()
     os.utime(old, (time.time() - 90_000,) * 2)

@@ -191,17 +191,12 @@ def test_a_changed_file_is_refused_with_both_hashes_until_accepted(original: Pat
     assert_like(original)
 
 
-def test_a_shipped_hash_counts_before_anything_was_seen(original: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = FileHash("ab" * 32, 5)
-    monkeypatch.setitem(hashes.SHIPPED, ENTRY.name, expected)
-    with pytest.raises(DownloadError, match="instead of abab"):
-        fetch(ENTRY, source=str(original))
-
-
 def test_the_first_of_many_to_record_a_hash_wins(tmp_path: Path) -> None:
     seen = [FileHash(f"{number:064x}", number) for number in range(20)]
     answers: list[FileHash] = []
-    threads = [threading.Thread(target=lambda one=one: answers.append(hashes.remember(ENTRY, one))) for one in seen]
+    threads = [
+        threading.Thread(target=lambda one=one: answers.append(hashes.trust_on_first_use(ENTRY, one))) for one in seen
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
