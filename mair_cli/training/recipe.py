@@ -17,10 +17,10 @@ import msgspec
 from msgspec import Meta, Struct
 
 from mair_cli.datasets.degradations import Degradation, Kernel, Subsampling
-from mair_cli.datasets.pairs import Task
 from mair_cli.errors import UsageError
 from mair_cli.networks.levels import level_count
 from mair_cli.networks.settings import MaIRUNetConfig, NetworkConfig, config_from_mapping
+from mair_cli.tasks import find_task
 from mair_cli.training.refusals import explained, unannotated
 
 if sys.version_info >= (3, 11):
@@ -32,14 +32,22 @@ Optimizer = Literal["adam", "adamw", "muon"]
 OPTIMIZERS: tuple[Optimizer, ...] = get_args(Optimizer)
 
 FINITE = sys.float_info.max
+# The smallest normal number: "above 0" to msgspec is the smallest denormal one, and training sets those to 0.
+ABOVE_0 = sys.float_info.min
 
 # The descriptions are what an error says.
 Count = Annotated[int, Meta(ge=1, description="counts are at least 1")]
 CountOrNone = Annotated[int, Meta(ge=0, description="must be 0 or more")]
 Share = Annotated[float, Meta(ge=0, le=1, description="shares lie in 0 to 1")]
-Positive = Annotated[float, Meta(gt=0, le=FINITE, description="must be above 0")]
+Positive = Annotated[float, Meta(ge=ABOVE_0, le=FINITE, description="must be above 0")]
 NotNegative = Annotated[float, Meta(ge=0, le=FINITE, description="must be 0 or more")]
 Decay = Annotated[float, Meta(ge=0, lt=1, description="must lie in 0 to below 1")]
+
+# What is done to patches of a task where the recipe says nothing, and what is measured.
+_USUAL_DEGRADATIONS: dict[str, tuple[dict[str, list[int]], list[str]]] = {
+    "denoise": ({"noise": [0, 75]}, ["noise 15", "noise 25", "noise 50"]),
+    "dejpeg": ({"jpeg": [5, 95]}, ["jpeg 10", "jpeg 40", "jpeg 75"]),
+}
 
 # Shares of a run after which the learning rate is halved (network.md, 8).
 PUBLISHED_MILESTONES = (0.5, 0.8, 0.9, 0.95)
@@ -73,7 +81,7 @@ class DataSettings(Section, frozen=True, kw_only=True):
     batch: Count = 8
     """Patches per step, over all processes together."""
     zoom: Annotated[
-        tuple[Annotated[float, Meta(gt=0, le=1, description="sizes lie above 0, up to 1")], ...],
+        tuple[Annotated[float, Meta(ge=ABOVE_0, le=1, description="sizes lie above 0, up to 1")], ...],
         Meta(min_length=1, description="one size at least"),
     ] = (1.0,)
     """Sizes at which each image takes part: `[1.0, 0.5]` adds a copy of half the width (bicubic, antialiased)."""
@@ -210,7 +218,8 @@ class _Run(Section, frozen=True, kw_only=True):
     """What a run's file and its settings have in common."""
 
     name: str
-    task: Task
+    task: str
+    """See `mair_cli.tasks.TASKS`."""
     data: DataSettings
     training: TrainingSettings
     degradation: DegradationSettings = DegradationSettings()
@@ -234,18 +243,19 @@ class Settings(_Run, frozen=True, kw_only=True):
         """Check what sections must be to one another; raises ValueError naming the key."""
         if not self.name or "/" in self.name:
             raise ValueError("name must be a plain word: it names the exported file")
-        if self.task == "sr" and self.scale == 1:
-            raise ValueError("task 'sr' needs network.upsampler and network.upscale of 2 or more")
-        if self.task != "sr" and self.scale != 1:
-            raise ValueError(f"task {self.task!r} needs a network without upsampler")
-        if self.task not in ("sr", "denoise") and not self.data.pairs:
-            raise ValueError(f"task {self.task!r} needs data.pairs: inputs and targets in two folders")
-        if self.task not in ("sr", "denoise") and self.validation.images:
-            raise ValueError(f"validation.images cannot measure task {self.task!r}: validation.pairs can")
+        task = find_task(self.task)
+        if task.enlarges and self.scale == 1:
+            raise ValueError(f"task {task.name!r} needs network.upsampler and network.upscale of 2 or more")
+        if not task.enlarges and self.scale != 1:
+            raise ValueError(f"task {task.name!r} needs a network without upsampler")
+        if task.inputs == "given" and not self.data.pairs:
+            raise ValueError(f"task {task.name!r} needs data.pairs: inputs and targets in two folders")
+        if task.inputs == "given" and self.validation.images:
+            raise ValueError(f"validation.images cannot measure task {task.name!r}: validation.pairs can")
         if self.data.mixup and level_count(self.network):
             raise ValueError("data.mixup and the levels of network exclude each other: a mixture has none")
-        if self.degradation.kernels != ("bicubic",) and (self.task != "sr" or self.data.pairs):
-            raise ValueError("degradation.kernels belongs to task 'sr' with data.images")
+        if self.degradation.kernels != ("bicubic",) and (not task.enlarges or self.data.pairs):
+            raise ValueError("degradation.kernels belongs to super-resolution with data.images")
 
     @property
     def folder(self) -> Path:
@@ -285,8 +295,8 @@ def settings_from_mapping(mapping: Mapping[str, object], source: str = "settings
     `source` is named in error messages. Raises UsageError naming the key that is unknown, missing or out of range.
     """
     plain = {key: dict(value) if isinstance(value, Mapping) else value for key, value in mapping.items()}
-    if plain.get("task") == "denoise":
-        _fill_in_denoising(plain)
+    _read_older_keys(plain)
+    _fill_in_degradations(plain)
     for field in msgspec.structs.fields(_File):
         section = plain.get(field.name)
         if isinstance(section, dict) and field.name != "network":
@@ -297,26 +307,33 @@ def settings_from_mapping(mapping: Mapping[str, object], source: str = "settings
         raise UsageError(f"{source}: {explained(error, _File)}") from error
     try:
         return Settings(**{**msgspec.structs.asdict(file), "network": config_from_mapping(file.network)})
-    except ValueError as error:
+    except (ValueError, UsageError) as error:
         raise UsageError(f"{source}: {error}") from error
 
 
-def _fill_in_denoising(mapping: dict[str, Any]) -> None:
-    """Denoising without a word about degradations adds noise of every strength, as does the older key `data.noise`."""
-    sections = [mapping.setdefault(key, {}) for key in ("degradation", "validation")] + [mapping.get("data")]
-    if not all(isinstance(section, dict) for section in sections):
-        return  # an error later on
-    degradation, validation, data = sections
-    if "noise" in data:
-        degradation.setdefault("noise", data.pop("noise"))
-    elif not degradation and "pairs" not in data:
-        degradation["noise"] = [0.0, 75.0]
-    if "noise" in validation:
+def _read_older_keys(mapping: dict[str, Any]) -> None:
+    """`data.noise` and `validation.noise`, which denoising had before there were other degradations."""
+    data, validation = mapping.get("data"), mapping.get("validation")
+    if mapping.get("task") != "denoise":
+        return
+    if isinstance(data, dict) and "noise" in data:
+        mapping.setdefault("degradation", {}).setdefault("noise", data.pop("noise"))
+    if isinstance(validation, dict) and "noise" in validation:
         levels = validation.pop("noise")
         given = levels if isinstance(levels, list | tuple) else [levels]
         validation.setdefault("degradations", [f"noise {level}" for level in given])
-    elif "degradations" not in validation and "pairs" not in data:
-        validation["degradations"] = ["noise 15", "noise 25", "noise 50"]
+
+
+def _fill_in_degradations(mapping: dict[str, Any]) -> None:
+    """Denoising without a word about degradations adds noise of every strength, removing JPEG artefacts compresses."""
+    data, usual = mapping.get("data"), _USUAL_DEGRADATIONS.get(str(mapping.get("task")))
+    if usual is None or not isinstance(data, dict) or "pairs" in data:
+        return
+    degradation, measured = usual
+    mapping["degradation"] = mapping.get("degradation") or dict(degradation)
+    validation = mapping.setdefault("validation", {})
+    if isinstance(validation, dict):
+        validation.setdefault("degradations", list(measured))
 
 
 def _wrap_lone_values(kind: type[Section], section: dict[str, object]) -> None:
