@@ -87,9 +87,9 @@ class VisionMambaModule(nn.Module):
         self.gating = SequenceShuffleAttention(inner) if attention else None
         self.out_norm = nn.LayerNorm(inner)
         self.out_proj = nn.Linear(inner, width, bias=False)
-        self._initialise_scan()
+        self.initialise_scan()
 
-    def _initialise_scan(self) -> None:
+    def initialise_scan(self) -> None:
         """Start values of the scan's parameters; network.md, 8."""
         rank, (directions, inner) = self.dt_projs_weight.shape[-1], self.dt_projs_bias.shape
         nn.init.trunc_normal_(self.x_proj_weight, std=0.02)
