@@ -40,7 +40,7 @@ def orientation_of(exif: bytes | None) -> int:
     return found.value if found is not None and 1 <= found.value <= 8 else 1
 
 
-def upright(exif: bytes) -> bytes | None:
+def reset_orientation(exif: bytes) -> bytes | None:
     """The same data for a picture whose orientation has been applied: orientation 1, no preview of the old picture.
 
     Returns:
@@ -56,7 +56,7 @@ def upright(exif: bytes) -> bytes | None:
     return bytes(edited)
 
 
-def with_size(exif: bytes, width: int, height: int) -> bytes:
+def with_pixel_size(exif: bytes, width: int, height: int) -> bytes:
     """The same data with the picture's size in pixels, where they give one."""
     pointer = _directory(exif, 0)[0].get(_EXIF_POINTER)
     if pointer is None:

@@ -15,8 +15,8 @@ from typing import BinaryIO, Final
 
 PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _PNG_COLOR: Final = (b"gAMA", b"cHRM", b"sRGB", b"cICP")
-_LARGEST_NOTE: Final = 1 << 20  # bytes of a chunk before the pixels that is worth reading
-_MANY_PAGES: Final = 10_000
+_MAX_METADATA_CHUNK: Final = 1 << 20  # bytes of a chunk before the pixels that is worth reading
+_MAX_PAGES: Final = 10_000
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def read_png_header(stream: BinaryIO) -> PngHeader:
     fields: tuple[int, ...] | None = None
     transparent: tuple[int, ...] | None = None
     color = []
-    for name, content in png_chunks(stream, _LARGEST_NOTE):
+    for name, content in png_chunks(stream, _MAX_METADATA_CHUNK):
         if name == b"IDAT":
             break
         if name == b"IHDR":
@@ -169,7 +169,7 @@ class _TiffReader:
             claimed += items * self._SIZES.get(kind, 1)
             if kind in (1, 3, 4, 16):
                 values[tag] = self._numbers(kind, items, block[at + 4 + struct.calcsize(f"<{code}") : at + entry_size])
-        if claimed > 4 * self.size + _LARGEST_NOTE:
+        if claimed > 4 * self.size + _MAX_METADATA_CHUNK:
             raise ValueError("its directory claims more than the file holds")
         return values, following
 
@@ -192,8 +192,8 @@ def read_tiff_pages(stream: BinaryIO) -> list[TiffPage]:
     seen: set[int] = set()
     offset = reader.first
     while offset and offset not in seen:
-        if len(pages) == _MANY_PAGES:
-            raise ValueError(f"it has more than {_MANY_PAGES} pages")
+        if len(pages) == _MAX_PAGES:
+            raise ValueError(f"it has more than {_MAX_PAGES} pages")
         seen.add(offset)
         tags, following = reader.directory(offset)
         pages.append(_tiff_page(offset, tags))

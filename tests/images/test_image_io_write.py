@@ -22,6 +22,7 @@ from mair_cli.images.io import (
     default_format,
     extension_for,
     read_picture,
+    read_rgb8,
     writable_format,
     write_picture,
 )
@@ -521,3 +522,20 @@ def test_depths_are_converted_over_the_whole_range_and_back() -> None:
         np.testing.assert_array_equal(convert_depth(convert_depth(every, "float32"), dtype), every)
     shorter = convert_depth(np.arange(65536, dtype=np.uint16), "uint8")
     np.testing.assert_array_equal(shorter, np.rint(np.arange(65536) / 257))
+
+
+@pytest.mark.parametrize("gray", [False, True])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_any_still_picture_is_read_as_8_bit_rgb(gray: bool, dtype: str, tmp_path: Path) -> None:
+    picture = _picture(dtype, gray, alpha=True)
+    write_picture(picture, tmp_path / "a.png", "png")
+    expected = convert_depth(picture.color, "uint8")
+    expected = np.stack([expected] * 3, axis=2) if gray else expected
+    np.testing.assert_array_equal(read_rgb8(tmp_path / "a.png"), expected)
+
+
+def test_an_animation_is_not_read_as_one_picture(tmp_path: Path) -> None:
+    first = _picture()
+    write_picture(Animation([first, Picture(255 - first.color)], [10, 10]), tmp_path / "a.gif", "gif")
+    with pytest.raises(ImageError, match=r"a\.gif: it is an animation"):
+        read_rgb8(tmp_path / "a.gif")
