@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import os
 import secrets
+import stat
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -47,7 +49,7 @@ def write(picture: Picture | Animation, target: Path | BinaryIO, form: str, qual
             size = f"{frame.width}×{frame.height}"
             raise ImageError(f"{name}: {form} holds at most {writer.largest} pixels a side, not {size}; write PNG")
     fitted = [_fit_to_format(frame, form, writer, name) for frame in frames]
-    with _target(target, name) as stream:
+    with _open_target(target, name) as stream:
         if form == "TIFF":
             write_tiff(stream, [TiffContent(_interleave(frame), frame.icc_profile, frame.exif) for frame in fitted])
         elif len(frames) > 1:
@@ -58,17 +60,18 @@ def write(picture: Picture | Animation, target: Path | BinaryIO, form: str, qual
 
 
 @contextmanager
-def _target(target: Path | BinaryIO, name: str) -> Iterator[BinaryIO]:
+def _open_target(target: Path | BinaryIO, name: str) -> Iterator[BinaryIO]:
     """A stream to encode into; what went there reaches `target` whole or not at all."""
     try:
-        if isinstance(target, Path):
-            with _beside(target) as stream:
+        if isinstance(target, Path) and not _is_special(target):
+            with atomic_write(target) as stream:
                 yield stream
         else:
             memory = io.BytesIO()
             yield memory
-            target.write(memory.getbuffer())
-            target.flush()
+            with target.open("wb", buffering=0) if isinstance(target, Path) else nullcontext(target) as out:
+                out.write(memory.getbuffer())
+                out.flush()
     except BrokenPipeError:
         raise  # nobody reads any more: not the picture's fault, and no news for the user
     except (OSError, ValueError, MemoryError, OverflowError, struct.error) as error:
@@ -76,21 +79,47 @@ def _target(target: Path | BinaryIO, name: str) -> Iterator[BinaryIO]:
         raise ImageError(f"{name}: cannot be written: {' '.join(reason.split())[:150].lower()}") from error
 
 
+def _is_special(target: Path) -> bool:
+    """Whether it is a pipe or a device, which must be written to, never replaced by a file."""
+    try:
+        mode = target.stat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
 @contextmanager
-def _beside(target: Path) -> Iterator[BinaryIO]:
-    """A new file in `target`'s folder that takes its name at the end, or vanishes if anything goes wrong."""
+def atomic_write(target: Path) -> Iterator[BinaryIO]:
+    """A new file that takes the name of `target` at the end, with its permissions, or vanishes if anything goes wrong.
+
+    Where `target` is a symbolic link, the file that it leads to is replaced and the link stays.
+    """
+    target = target.resolve()
+    mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
     partial = target.with_name(f".mair-{secrets.token_hex(6)}.part")
-    descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(partial, flags, 0o666 if mode is None else mode & 0o600)
     try:
         with os.fdopen(descriptor, "w+b") as stream:
             yield stream
             stream.flush()
-            os.fsync(stream.fileno())
+            _sync(stream.fileno())
+        if mode is not None:
+            partial.chmod(mode)
         partial.replace(target)
     except BaseException:  # Ctrl-C too
         with suppress(OSError):
             partial.unlink()
         raise
+
+
+def _sync(descriptor: int) -> None:
+    """Wait until a file is on its disk, where its file system knows how to tell."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
 
 
 def _fit_to_format(picture: Picture, form: str, writer: Writer, name: str) -> Picture:
