@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import io
 import logging
+import os
 import stat
 import struct
 import threading
@@ -20,6 +21,7 @@ from typing import BinaryIO, Final
 from PIL import Image, UnidentifiedImageError
 
 from mair_cli.errors import ImageError
+from mair_cli.host_memory import free_host_memory
 
 _log = logging.getLogger(__name__)
 
@@ -47,6 +49,7 @@ _DECODER_ERRORS: Final = (
 DAMAGE: Final = (OSError, ValueError, EOFError, MemoryError, struct.error, zlib.error)
 """What damage looks like once `library_errors` has spoken for the libraries. Any other error is a fault of ours."""
 
+_ALWAYS_ALLOWED: Final = 1 << 28  # not worth asking the system how much is free
 _MAX_STREAM_BYTES: Final = 4 << 30
 
 _pillow_lock = threading.RLock()
@@ -71,6 +74,17 @@ class Limit:
                 f"{_megapixels(self.pixels)}; --max-pixels raises it"
             )
 
+    @property
+    def input_pixels(self) -> int:
+        """The bound as one on what is decoded."""
+        return -(-self.pixels // self.scale**2)
+
+
+def check_memory(needed: int, name: str) -> None:
+    """Raise ImageError where decoding takes more bytes than are free now: the machine would stop, not the picture."""
+    if needed > _ALWAYS_ALLOWED and needed > (free := free_host_memory()):
+        raise ImageError(f"{name}: decoding it takes about {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free")
+
 
 def _megapixels(pixels: int) -> str:
     return f"{pixels / 1e6:,.0f} megapixels" if pixels >= 1e7 else f"{pixels:,} pixels"
@@ -81,6 +95,8 @@ def open_stream(source: Path | BinaryIO, name: str | None) -> Iterator[tuple[Bin
     """A seekable stream of the file, and the name to call it by."""
     if not isinstance(source, Path):
         called = name or "standard input"
+        if _is_device(source):
+            raise ImageError(f"{called}: a device holds no picture")
         if source.seekable():
             source.seek(0)
             yield source, called
@@ -100,6 +116,15 @@ def open_stream(source: Path | BinaryIO, name: str | None) -> Iterator[tuple[Bin
         raise ImageError(f"{called}: cannot be opened: {(reason or str(error)).lower()}") from error
     with stream:
         yield stream, called
+
+
+def _is_device(source: BinaryIO) -> bool:
+    """Whether a stream comes from a device that could go on for ever."""
+    try:
+        mode = os.fstat(source.fileno()).st_mode
+    except (OSError, AttributeError):  # only in memory
+        return False
+    return stat.S_ISBLK(mode) or (stat.S_ISCHR(mode) and not source.isatty())
 
 
 @contextmanager

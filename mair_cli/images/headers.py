@@ -17,6 +17,8 @@ PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _PNG_COLOR: Final = (b"gAMA", b"cHRM", b"sRGB", b"cICP")
 _MAX_METADATA_CHUNK: Final = 1 << 20  # bytes of a chunk before the pixels that is worth reading
 _MAX_PAGES: Final = 10_000
+_JPEG_MARKER: Final = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # what neither data nor restarts look like
+_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 
 
 @dataclass(frozen=True)
@@ -287,3 +289,35 @@ def webp_size(head: bytes) -> tuple[int, int] | None:
     if kind == b"VP8 ":
         return int.from_bytes(data[6:8], "little") & 0x3FFF, int.from_bytes(data[8:10], "little") & 0x3FFF
     return None
+
+
+def gif_size(head: bytes) -> tuple[int, int] | None:
+    """Width and height of a GIF file's canvas, its first frame included; None where the beginning holds no frame."""
+    if len(head) < 13:
+        return None
+    width, height, flags = struct.unpack_from("<HHB", head, 6)
+    at = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
+    while head[at : at + 1] == b"!":  # extensions: a label, and blocks up to an empty one
+        at += 2
+        while at < len(head) and head[at]:
+            at += 1 + head[at]
+        at += 1
+    if head[at : at + 1] != b"," or len(head) < at + 9:
+        return None
+    left, top, across, down = struct.unpack_from("<4H", head, at + 1)
+    return max(width, left + across), max(height, top + down)
+
+
+def jpeg_scans(stream: BinaryIO, most: int) -> int:
+    """Number of scans of a JPEG file, counted no further than `most`."""
+    stream.seek(0)
+    data = stream.read()
+    at, scans = 2, 0
+    while scans < most and (found := _JPEG_MARKER.search(data, at)) is not None:
+        marker = found[0][1]
+        if marker == _END_OF_IMAGE:
+            break
+        scans += marker == _START_OF_SCAN
+        length = int.from_bytes(data[found.end() : found.end() + 2], "big")
+        at = found.end() + max(length, 2)
+    return scans

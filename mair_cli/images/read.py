@@ -7,6 +7,7 @@ becomes an ImageError of one line.
 from __future__ import annotations
 
 import logging
+import math
 import os
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,8 +22,16 @@ from mair_cli.errors import ImageError
 from mair_cli.images import deep_samples, headers, tiff_tags
 from mair_cli.images.color import cmyk_to_rgb, split
 from mair_cli.images.exif import orientation_of, reset_orientation, strip_prefix
-from mair_cli.images.formats import READABLE
-from mair_cli.images.guard import Limit, decoding, library_errors, open_stream, pillow_pixel_limit, silence_libtiff
+from mair_cli.images.formats import READABLE, WRITERS
+from mair_cli.images.guard import (
+    Limit,
+    check_memory,
+    decoding,
+    library_errors,
+    open_stream,
+    pillow_pixel_limit,
+    silence_libtiff,
+)
 from mair_cli.images.jpeg_quality import jpeg_quality
 from mair_cli.images.picture import Animation, ImageInfo, Picture, Samples
 from mair_cli.images.png16 import read_png16
@@ -32,6 +41,9 @@ _log = logging.getLogger(__name__)
 _HEADER_BYTES: Final = 1 << 16
 _MAX_DEFLATE_RATIO: Final = 1040  # no deflate stream unpacks to more times its own length
 _MAX_LZW_RATIO: Final = 2731  # nor one of GIF's: 4096 pixels for 12 bits
+_OPENING_BYTES: Final = 16  # memory per pixel of the canvas that opening a GIF or WebP file takes
+_MAX_SCANS: Final = 100  # of a progressive JPEG file, each of which takes as long as a picture; encoders make about ten
+_MAX_METADATA: Final = 1 << 26  # bytes over all pages of a TIFF file, which may all point to the same ones
 _HARMLESS_CANVAS: Final = 1 << 26  # below this, a canvas that is mostly empty does no harm
 _LOSSY: Final = frozenset({"JPEG", "MPO", "AVIF", "JPEG2000"})
 _ANIMATED: Final = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
@@ -74,6 +86,16 @@ class _File:
         return self.image.info if self.image is not None else {}
 
     @property
+    def decoding_bytes(self) -> int:
+        """About how much memory decoding takes at most: what is kept of each frame, and copies of one on the way."""
+        if self.pages:
+            kept = [page.width * page.height * page.samples * -(-page.bits // 8) for _, page in self.pages]
+        else:
+            channels = len(self.image.getbands()) if self.image is not None else 4
+            kept = [self.width * self.height * channels * (-(-self.bits // 8))] * self.frames
+        return sum(kept) + 3 * max(kept)
+
+    @property
     def profile(self) -> bytes | None:
         """The ICC profile."""
         found = self.info.get("icc_profile")
@@ -105,7 +127,8 @@ def read(source: Path | BinaryIO, name: str | None, limit: Limit) -> Picture | A
     """See `io.read_picture`."""
     with open_stream(source, name) as (stream, called), decoding(called):
         file = _read_header(stream, called, limit)
-        with pillow_pixel_limit(-(-limit.pixels // limit.scale**2)):
+        check_memory(file.decoding_bytes, called)
+        with pillow_pixel_limit(limit.input_pixels):
             if file.pages:
                 silence_libtiff()
                 return _read_tiff(file)
@@ -133,15 +156,10 @@ def _read_header(stream: BinaryIO, name: str, limit: Limit) -> _File:
     if head.startswith(_TIFF_STARTS):
         return _read_tiff_header(stream, name, limit)
     png = headers.read_png_header(stream) if head.startswith(headers.PNG_SIGNATURE) else None
-    if png is not None:
-        limit.check(png.width, png.height, 1, name)
-        if png.decoded_bytes > _MAX_DEFLATE_RATIO * stream.seek(0, os.SEEK_END):
-            raise ImageError(f"{name}: cannot be read: the file is too short for {png.width}×{png.height} pixels")
-    if head[:4] == b"RIFF" and (size := headers.webp_size(head)):
-        limit.check(*size, 1, name)  # opening it already takes memory for the canvas
+    _check_canvas(head, png, stream, name, limit)
     stream.seek(0)
     try:
-        with library_errors():
+        with library_errors(), pillow_pixel_limit(limit.input_pixels):
             Image.init()
             image = Image.open(stream, formats=[kind for kind in READABLE if kind in Image.OPEN])
             pictures = int(getattr(image, "n_frames", 1))  # counted in the file by some readers
@@ -153,10 +171,8 @@ def _read_header(stream: BinaryIO, name: str, limit: Limit) -> _File:
     form = {"DIB": "BMP"}.get(image.format or "", image.format or "")
     file = _File(name, stream, form, *image.size, image=image, lossless=form not in _LOSSY)
     limit.check(*image.size, 1, name)
-    if form == "GIF" and image.width * image.height > max(
-        _HARMLESS_CANVAS, _MAX_LZW_RATIO * stream.seek(0, os.SEEK_END)
-    ):
-        raise ImageError(f"{name}: cannot be read: the file is too short for {image.width}×{image.height} pixels")
+    if image.info.get("progressive") and headers.jpeg_scans(stream, _MAX_SCANS + 1) > _MAX_SCANS:
+        raise ImageError(f"{name}: it has more than {_MAX_SCANS} scans, which no encoder makes")
     if form in _ANIMATED:
         file.frames = pictures - bool(image.info.get("default_image"))
     elif pictures > 1 and form == "MPO":
@@ -164,6 +180,29 @@ def _read_header(stream: BinaryIO, name: str, limit: Limit) -> _File:
     limit.check(file.width, file.height, file.frames, name)
     _choose_decoder(file, png, head)
     return file
+
+
+def _check_canvas(head: bytes, png: headers.PngHeader | None, stream: BinaryIO, name: str, limit: Limit) -> None:
+    """Refuse what takes too much memory when it is merely opened, or is too short for what it claims to be."""
+    if png is not None:
+        limit.check(png.width, png.height, 1, name)
+        if png.decoded_bytes > _MAX_DEFLATE_RATIO * _size(stream):
+            raise ImageError(f"{name}: cannot be read: the file is too short for {png.width}×{png.height} pixels")
+    gif = head[:3] == b"GIF"
+    canvas = headers.gif_size(head) if gif else headers.webp_size(head) if head[:4] == b"RIFF" else None
+    if canvas is None:
+        return
+    limit.check(*canvas, 1, name)
+    size, pixels = f"{canvas[0]}×{canvas[1]}", math.prod(canvas)
+    if not gif and max(canvas) > WRITERS["WEBP"].largest:
+        raise ImageError(f"{name}: cannot be read: no WebP picture has {size} pixels")
+    if gif and pixels > max(_HARMLESS_CANVAS, _MAX_LZW_RATIO * _size(stream)):
+        raise ImageError(f"{name}: cannot be read: the file is too short for {size} pixels")
+    check_memory(pixels * _OPENING_BYTES, name)
+
+
+def _size(stream: BinaryIO) -> int:
+    return stream.seek(0, os.SEEK_END)
 
 
 def _choose_decoder(file: _File, png: headers.PngHeader | None, head: bytes) -> None:
@@ -332,12 +371,17 @@ def _unify_channels(frames: list[Picture]) -> None:
 
 
 def _read_tiff(file: _File) -> Picture | Animation:
-    pages = [_read_page(file, index, page) for index, page in file.pages]
+    room = _MAX_METADATA
+    pages = []
+    for index, page in file.pages:
+        exif, profile = tiff_tags.read_tags(file.stream, page, file.name) if room > 0 else (None, None)
+        if room > 0 >= (room := room - len(exif or b"") - len(profile or b"")):
+            _log.warning("%s: its pages have too many EXIF data; those of later pages are left out", file.name)
+        pages.append(_read_page(file, index, page, exif, profile))
     return pages[0] if len(pages) == 1 else Animation(pages, [0] * len(pages))
 
 
-def _read_page(file: _File, index: int, page: headers.TiffPage) -> Picture:
-    exif, profile = tiff_tags.read_tags(file.stream, page, file.name)
+def _read_page(file: _File, index: int, page: headers.TiffPage, exif: bytes | None, profile: bytes | None) -> Picture:
     if file.image is None:
         color, alpha = deep_samples.read_tiff_page(file.stream, index, page, file.name)
         if color.ndim == 3 and color.shape[2] == 4:
