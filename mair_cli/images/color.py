@@ -59,16 +59,46 @@ def _to_basic_mode(image: Image.Image, profile: bytes | None, name: str) -> tupl
     if mode in ("CMYK", "LAB"):
         return _to_srgb(image, profile, name), None
     if mode in ("L", "LA", "RGB", "RGBA", "I", "F") or mode.startswith("I;16"):
-        return image, _fitting(profile, name)
-    return image.convert("RGB"), _fitting(profile, name)  # RGBX, YCbCr, HSV
+        return image, profile
+    return image.convert("RGB"), profile  # RGBX, YCbCr, HSV
 
 
-def _fitting(profile: bytes | None, name: str) -> bytes | None:
-    """The profile, unless it is one of inks or the like, which would spoil the colours of an RGB or gray picture."""
-    if profile is None or profile[16:20] in (b"RGB ", b"GRAY"):
-        return profile
+def match_profile(color: Samples, profile: bytes | None, name: str) -> tuple[Samples, bytes | None]:
+    """Samples and profile that go together: a profile for gray with (H, W), one for RGB with (H, W, 3).
+
+    Three equal channels with a profile for gray are a gray picture. Gray samples with a profile for RGB are converted
+    to sRGB's gray, and have none then. Any other mismatch leaves the profile out, with a warning in the log.
+    """
+    if profile is None or profile[16:20] == (b"GRAY" if color.ndim == 2 else b"RGB "):
+        return color, profile
+    if color.ndim == 2 and profile[16:20] == b"RGB ":
+        return gray_to_srgb(color, profile, name), None
+    if profile[16:20] == b"GRAY" and (color == color[:, :, :1]).all():
+        return np.ascontiguousarray(color[:, :, 0]), profile
     _log.warning("%s: its colour profile is not one for its kind of colour and is left out", name)
-    return None
+    return color, None
+
+
+def gray_to_srgb(color: Samples, profile: bytes, name: str) -> Samples:
+    """Neutral samples (one channel, or equal ones) that `profile`, for gray or RGB, gives a meaning, as sRGB's."""
+    mode = "L" if profile[16:20] == b"GRAY" else "RGB"
+    ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None]).convert(mode)
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        made = _apply_profiles(ramp, source, ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")))
+    except _PROFILE_ERRORS:
+        _log.warning("%s: its colour profile is damaged and is left out", name)
+        return color
+    levels = np.asarray(made)[0].mean(axis=1)
+    if abs(levels - np.arange(256)).max() <= 1:  # the same curve, but for rounding
+        return color
+    top = full_scale(color)
+    if color.dtype == np.uint8:
+        result: Samples = np.rint(levels).astype(np.uint8)[color]
+        return result
+    converted = np.interp(color / (top / 255), np.arange(256), levels) * (top / 255)
+    result = (converted if color.dtype == np.float32 else np.rint(converted)).astype(color.dtype)
+    return result
 
 
 def palette_is_gray(image: Image.Image, profile: bytes | None) -> bool:

@@ -248,6 +248,23 @@ def avif_depth(head: bytes) -> int:
     return (12 if flags & 0x20 else 10) if flags & 0x40 else 8
 
 
+def avif_code_points(head: bytes) -> tuple[int, int] | None:
+    """Code points (H.273) of primaries and transfer function in the beginning of an AVIF file; None for none."""
+    at = head.find(b"colrnclx")
+    return struct.unpack_from(">HH", head, at + 8) if 0 <= at <= len(head) - 12 else None
+
+
+def jpeg2000_profile(stream: BinaryIO) -> bytes | None:
+    """The ICC profile in the header of a JP2 file (ISO 15444-1, I.5.3.3); None for none."""
+    stream.seek(0)
+    head = stream.read(_MAX_METADATA_CHUNK)
+    at = head.find(b"colr\x02", 0, max(head.find(b"jp2c"), 0))
+    if at < 4:
+        return None
+    length = int.from_bytes(head[at - 4 : at], "big")
+    return head[at + 7 : at - 4 + length]
+
+
 @dataclass(frozen=True)
 class PnmHeader:
     """Header of a portable pixmap: `kind` "P2", "P3", "P5" or "P6"; the samples begin at `start`."""

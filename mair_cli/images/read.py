@@ -20,7 +20,8 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from mair_cli.errors import ImageError
 from mair_cli.images import deep_samples, headers, tiff_tags
-from mair_cli.images.color import cmyk_to_rgb, split
+from mair_cli.images.color import cmyk_to_rgb, match_profile, split
+from mair_cli.images.color_encoding import ColorEncoding, from_code_points
 from mair_cli.images.exif import orientation_of, reset_orientation, strip_prefix
 from mair_cli.images.formats import READABLE, WRITERS
 from mair_cli.images.guard import (
@@ -63,7 +64,7 @@ class _File:
     """An image file of which the header has been read.
 
     `image` is Pillow's view of it, None where Pillow cannot open it. At most one of `png`, `pages`, `pnm` and `bits`
-    says by what other way the pixels are decoded.
+    says by what other way the pixels are decoded. `told_profile` is a profile that Pillow does not look for.
     """
 
     name: str
@@ -79,6 +80,7 @@ class _File:
     pages: tuple[tuple[int, headers.TiffPage], ...] = ()
     pnm: headers.PnmHeader | None = None
     bits: int = 8
+    told_profile: bytes | None = None
 
     @property
     def info(self) -> dict[str | tuple[int, int], object]:
@@ -98,7 +100,7 @@ class _File:
     @property
     def profile(self) -> bytes | None:
         """The ICC profile."""
-        found = self.info.get("icc_profile")
+        found = self.info.get("icc_profile") or self.told_profile
         return found if isinstance(found, bytes) and len(found) > 128 else None
 
     @property
@@ -218,8 +220,10 @@ def _choose_decoder(file: _File, png: headers.PngHeader | None, head: bytes) -> 
             file.pnm, file.bits = pnm, 16
     elif file.format == "AVIF":
         file.bits = headers.avif_depth(head)
+        file.told_profile = _profile_by_code_points(headers.avif_code_points(head), file.name)
     elif file.format == "JPEG2000":
         file.bits, _ = headers.jpeg2000_depth(head)
+        file.told_profile = headers.jpeg2000_profile(file.stream)
     elif file.format == "WEBP":
         file.lossless = headers.webp_is_lossless(head)
     elif file.format == "SGI" and head[3] == 2:
@@ -227,6 +231,14 @@ def _choose_decoder(file: _File, png: headers.PngHeader | None, head: bytes) -> 
     if file.bits > 8 and file.frames > 1:
         raise ImageError(f"{file.name}: animated {file.format} with {file.bits} bits per sample is not read")
     file.dtype = "float32" if image.mode == "F" else "uint16" if file.bits > 8 else "uint8"
+
+
+def _profile_by_code_points(points: tuple[int, int] | None, name: str) -> bytes | None:
+    encoding = from_code_points(*points) if points is not None else ColorEncoding()
+    if encoding is None:
+        _log.warning("%s: the meaning of its colours (code points %s) is lost: they are taken for sRGB", name, points)
+        return None
+    return None if encoding.is_srgb else encoding.icc_profile(gray=False)
 
 
 def _read_tiff_header(stream: BinaryIO, name: str, limit: Limit) -> _File:
@@ -307,6 +319,7 @@ def _picture(
     kept = reset_orientation(exif) if exif else None
     if exif and kept is None:
         _log.warning("%s: its EXIF data are damaged and are left out", file.name)
+    color, profile = match_profile(color, profile, file.name)
     picture = Picture(
         color=_apply_orientation(color, orientation),
         alpha=None if alpha is None else _apply_orientation(alpha, orientation),

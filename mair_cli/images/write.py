@@ -20,6 +20,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from mair_cli.errors import ImageError
+from mair_cli.images.color import gray_to_srgb
+from mair_cli.images.color_encoding import from_png_chunks
 from mair_cli.images.exif import PREFIX, reset_orientation, with_pixel_size
 from mair_cli.images.formats import DEFLATE_LEVEL, WRITERS, Writer
 from mair_cli.images.guard import library_errors, warnings_ignored
@@ -34,6 +36,7 @@ _MAX_DURATION: Final = {"PNG": 65_535, "GIF": 655_350, "WEBP": 2**24 - 1, "AVIF"
 """The longest a frame can be shown, in milliseconds."""
 
 _MAX_LOOPS: Final = 65_535
+_GRAY_AS_COLOR: Final = ("WEBP", "AVIF")
 _GIF_COLORS: Final = 255  # one of 256 is left for transparency
 
 
@@ -133,7 +136,8 @@ def _fit_to_format(picture: Picture, form: str, writer: Writer, name: str) -> Pi
         dtype = writer.dtypes[-1]
         _log.warning("%s: %s samples are rounded to %s, which is what %s holds", name, color.dtype, dtype, form)
         color, alpha = convert_depth(color, dtype), None if alpha is None else convert_depth(alpha, dtype)
-    profile, exif = picture.icc_profile, picture.exif
+    color, profile = _meaning_of_colors(color, picture, form, name)
+    exif = picture.exif
     if exif is not None and form == "JPEG" and len(exif) > _MAX_JPEG_EXIF:
         _log.warning("%s: the EXIF data are too long for JPEG and are left out", name)
         exif = None
@@ -144,6 +148,23 @@ def _fit_to_format(picture: Picture, form: str, writer: Writer, name: str) -> Pi
     if exif is not None:
         exif = reset_orientation(with_pixel_size(exif, picture.width, picture.height))
     return Picture(color, alpha, profile, exif, form, picture.lossless, picture.png_color if form == "PNG" else ())
+
+
+def _meaning_of_colors(color: Samples, picture: Picture, form: str, name: str) -> tuple[Samples, bytes | None]:
+    """Samples, and the profile that says what they mean, for a format that may store gray as colour."""
+    profile = picture.icc_profile
+    gray = color.ndim == 2 and form not in _GRAY_AS_COLOR
+    if profile is not None and (b"GRAY" if gray else b"RGB ") != profile[16:20]:
+        return gray_to_srgb(color, profile, name), None
+    if profile is None and picture.png_color and form != "PNG":
+        encoding = from_png_chunks(dict(picture.png_color))
+        if encoding is None:
+            _log.warning("%s: what the PNG file says of its colours (cICP) is lost in %s", name, form)
+        elif not encoding.is_srgb and color.ndim == 2 and not gray:
+            return gray_to_srgb(color, encoding.icc_profile(gray=True), name), None
+        elif not encoding.is_srgb:
+            return color, encoding.icc_profile(gray)
+    return color, profile
 
 
 def _flatten_on_white(color: Samples, alpha: Samples) -> Samples:
@@ -168,8 +189,8 @@ def _write_still(picture: Picture, stream: BinaryIO, form: str, quality: int | N
         _write_pnm16(stream, picture.color)
     else:
         image = _quantize_for_gif([picture])[0] if form == "GIF" else _to_pillow(picture)
-        if form in ("AVIF", "WEBP") and image.mode in ("L", "LA"):
-            image = image.convert("RGB" if image.mode == "L" else "RGBA")  # they store gray as colour
+        if form in _GRAY_AS_COLOR and image.mode in ("L", "LA"):
+            image = image.convert("RGB" if image.mode == "L" else "RGBA")
         _save(image, stream, form, _options(picture, form, quality))
 
 
@@ -262,7 +283,7 @@ def _write_animation(animation: Animation, stream: BinaryIO, form: str, quality:
         options |= {"disposal": 2 if transparent else 1} | ({} if plays == 1 else {"loop": max(plays - 1, 0)})
     else:
         options |= {"loop": plays} | ({"blend": 0} if form == "PNG" else {})
-    if form in ("WEBP", "AVIF"):
+    if form in _GRAY_AS_COLOR:
         images = [image.convert("RGBA" if transparent else "RGB") for image in images]
     times = [min(duration, _MAX_DURATION[form]) for duration in animation.durations]
     rest = {"save_all": True, "append_images": images[1:], "duration": times}
