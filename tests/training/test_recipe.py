@@ -91,6 +91,12 @@ def test_a_wrong_setting_is_an_error_that_names_it(
         {"task": "deblur"},
         {"task": "blur"},
         {"name": "a/b"},
+        {"name": ".."},
+        {"name": "."},
+        {"name": ""},
+        {"name": "-x"},
+        {"name": "a\\b"},
+        {"name": "a\x1b[2J"},
         {"data": 3},
         {"network": {"dim": 8}},
         {"output": 1},
@@ -128,6 +134,12 @@ def test_values_are_toml_and_bare_words_are_text() -> None:
         "word",
         "7",
     ]
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="devices of POSIX")
+def test_a_device_is_no_recipe() -> None:
+    with pytest.raises(UsageError, match="/dev/zero is no recipe"):
+        read_settings(Path("/dev/zero"))
 
 
 def test_files_that_are_no_toml_are_refused(tmp_path: Path) -> None:
