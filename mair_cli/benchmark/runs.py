@@ -212,3 +212,4 @@ class Benchmark:
         """Forget the state: everything was measured and reported."""
         for state in self.outcome.states.values():
             state.clear()
+            state.close()

@@ -181,7 +181,9 @@ def benchmark(
         {**settings, "scene": scene, "tile": "auto" if partition else parse_tile(tile), "partition": partition}
     )
     plan = Plan(protocol, _methods(model or [], weights or [], kind.baseline, run, stripe), run, fresh)
-    return _run(dataset, data_dir, limit, plan, Targets(json, csv, html, save_images, html_images))
+    targets = Targets(json, csv, html, save_images, html_images)
+    targets.check(weights or [])
+    return _run(dataset, data_dir, limit, plan, targets)
 
 
 def _methods(
@@ -216,8 +218,8 @@ def _labels(files: list[Path], taken: set[str]) -> list[str]:
 
 def _run(dataset: str, data_dir: Path | None, limit: int | None, plan: Plan, targets: Targets) -> int:
     from mair_cli.benchmark.environment import describe_environment
-    from mair_cli.benchmark.published import published_figures
-    from mair_cli.benchmark.report import Report
+    from mair_cli.benchmark.published import published_figures, published_images
+    from mair_cli.benchmark.report import BenchmarkReport
     from mair_cli.datasets.benchmark_sets import locate_set
     from mair_cli.datasets.pairs import find_samples
 
@@ -233,16 +235,17 @@ def _run(dataset: str, data_dir: Path | None, limit: int | None, plan: Plan, tar
     listing = find_samples(located.folder, protocol.task, protocol.scale)
     if limit is not None:
         listing.samples = listing.samples[:limit]
+    targets.check(_inputs(listing, plan), _possible_names(plan))
     _tell_listing(located, listing, protocol)
     run = _start(located, listing, plan, targets)
     _measure(run, plan, len(listing.samples))
-    report = Report(
+    report = BenchmarkReport(
         dataset=located.name,
         outcome=run.outcome,
         settings=_settings_for_people(located, plan),
         environment=describe_environment(),
         published=published_figures(located.name, protocol),
-        full_set=located.known.images if located.known else None,
+        full_set=located.known.images if located.known else published_images(located.name),
         verified=_verified(located, listing),
         problems=listing.problems,
         notes=listing.notes,
@@ -252,6 +255,20 @@ def _run(dataset: str, data_dir: Path | None, limit: int | None, plan: Plan, tar
     write(report, targets)
     run.finish()
     return int(any(row.measurement is None for row in run.outcome.rows))
+
+
+def _inputs(listing: Listing, plan: Plan) -> list[Path]:
+    """Files that the run reads."""
+    files = [path for sample in listing.samples for path in (sample.truth, sample.degraded)]
+    return [Path(path) for path in (*files, *(run.weights for _, run in plan.methods)) if path is not None]
+
+
+def _possible_names(plan: Plan) -> set[str]:
+    """What methods may be called; "auto" stands for any model."""
+    from mair_cli.weights.catalog import MODELS
+
+    labels = {label for label, _ in plan.methods}
+    return labels | set(MODELS) if "auto" in labels else labels
 
 
 def _tell_listing(located: LocatedSet, listing: Listing, protocol: Protocol) -> None:

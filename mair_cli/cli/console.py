@@ -106,7 +106,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, 
     from rich.text import Text
 
     shown = Table(
-        title=title or None,
+        title=printable(title) or None,
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD if columns else None,
@@ -115,7 +115,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, 
     )
     for index in range(len(columns) or len(rows[0] if rows else ())):
         numeric = all(_is_number(row[index]) for row in rows)
-        heading = Text(columns[index] if columns else "")
+        heading = Text(printable(columns[index]) if columns else "")
         shown.add_column(heading, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         shown.add_row(*(Text(printable(cell)) for cell in row))
