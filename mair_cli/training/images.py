@@ -15,7 +15,7 @@ import numpy as np
 
 from mair_cli.datasets.resize import matlab_bicubic
 from mair_cli.errors import ImageError, TrainingError, UsageError
-from mair_cli.images.io import FORMATS, Animation, convert_depth, read_picture
+from mair_cli.images.io import FORMATS, read_rgb8
 from mair_cli.store.atomic import atomic_write
 from mair_cli.store.files import disk_errors_as
 from mair_cli.store.paths import expanded
@@ -24,10 +24,6 @@ logger = logging.getLogger(__name__)
 
 # Part of the names of cached files: raise it when the arrays made from an image change.
 CACHE_VERSION = 2
-
-
-class AnimationError(TrainingError, ImageError):
-    """A file holds an animation, which is no training image."""
 
 
 @dataclass(frozen=True)
@@ -124,20 +120,6 @@ def _by_name(places: Sequence[str], exclude: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-def decode_rgb(path: Path) -> np.ndarray:
-    """Read an image as (H, W, 3) uint8 RGB: gray is repeated, alpha dropped, deeper samples rounded to 8 bits.
-
-    Raises ImageError when the file cannot be read, AnimationError when it is an animation.
-    """
-    picture = read_picture(path)
-    if isinstance(picture, Animation):
-        raise AnimationError(f"{path} is an animation: leave it out of the training images (data.exclude)")
-    color = convert_depth(picture.color, "uint8")
-    if color.ndim == 2:
-        color = np.repeat(color[:, :, None], 3, axis=2)
-    return np.ascontiguousarray(color)
-
-
 def make_pair(name: str, image: np.ndarray, scale: int) -> ImagePair:
     """Crop `image` ((H, W, 3) uint8) to whole multiples of `scale` and make its input by MATLAB's bicubic."""
     height, width = image.shape[0] // scale * scale, image.shape[1] // scale * scale
@@ -223,15 +205,15 @@ def _identity(path: Path | None) -> str:
 
 
 def _decode(source: Source, factor: float, scale: int) -> ImagePair:
-    name, image = source.image.name, decode_rgb(source.image)
+    name, image = source.image.name, read_rgb8(source.image)
     if source.given is not None:
-        low = decode_rgb(source.given)
+        low = read_rgb8(source.given)
         _check_size(source.image, image, (low.shape[0] * scale, low.shape[1] * scale))
         return ImagePair(name, low, image)
     pair = make_pair(name, _zoomed(image, factor), scale)
     if source.teacher is None:
         return pair
-    teacher = decode_rgb(source.teacher)
+    teacher = read_rgb8(source.teacher)
     _check_size(source.teacher, teacher, pair.high.shape[:2])
     return replace(pair, teacher=teacher)
 

@@ -16,8 +16,9 @@ from tiny_runs import image_folder, mapping, run, settings, texture
 from mair_cli.datasets.degradations import Kernel, reduce_image
 from mair_cli.datasets.resize import matlab_bicubic
 from mair_cli.errors import ImageError, TrainingError, UsageError
+from mair_cli.images.io import read_rgb8
 from mair_cli.training.degrading import Drawn, degraded_patch
-from mair_cli.training.images import ImagePair, Source, decode_rgb, find_images, find_pairs, load_pairs, make_pair
+from mair_cli.training.images import ImagePair, Source, find_images, find_pairs, load_pairs, make_pair
 from mair_cli.training.patches import Batch, PatchSource, detail, prefetched, turned
 from mair_cli.training.recipe import DegradationSettings, settings_from_mapping
 from mair_cli.training.schedule import target_share
@@ -59,18 +60,18 @@ def test_gray_alpha_and_deep_images_become_8_bit_rgb(tmp_path: Path) -> None:
     Image.fromarray(gray.astype(np.uint16) * 257).save(tmp_path / "deep.png")
     Image.fromarray(np.dstack([texture(1), gray])).save(tmp_path / "alpha.png")
     for name, expected in (("gray", gray), ("deep", gray)):
-        np.testing.assert_array_equal(decode_rgb(tmp_path / f"{name}.png"), np.dstack([expected] * 3))
-    np.testing.assert_array_equal(decode_rgb(tmp_path / "alpha.png"), texture(1))
+        np.testing.assert_array_equal(read_rgb8(tmp_path / f"{name}.png"), np.dstack([expected] * 3))
+    np.testing.assert_array_equal(read_rgb8(tmp_path / "alpha.png"), texture(1))
 
 
 def test_animations_and_damaged_files_are_refused_by_name(tmp_path: Path) -> None:
     frames = [Image.fromarray(texture(seed)) for seed in (0, 1)]
     frames[0].save(tmp_path / "film.gif", save_all=True, append_images=frames[1:])
-    with pytest.raises(TrainingError, match=r"film\.gif is an animation"):
-        decode_rgb(tmp_path / "film.gif")
+    with pytest.raises(ImageError, match=r"film\.gif: it is an animation"):
+        read_rgb8(tmp_path / "film.gif")
     (tmp_path / "torn.png").write_bytes((image_folder(tmp_path / "x", 1) / "0.png").read_bytes()[:200])
     with pytest.raises(ImageError, match=r"torn\.png"):
-        decode_rgb(tmp_path / "torn.png")
+        read_rgb8(tmp_path / "torn.png")
 
 
 def spoilt_folder(tmp_path: Path) -> Path:
@@ -441,8 +442,8 @@ def test_given_pairs_are_matched_by_name_and_learnt_as_they_are(tmp_path: Path, 
     checked = settings_from_mapping(recipe | {"task": "sr" if scale == 2 else "denoise"})
     pairs = load_sets(checked).training
     for pair in pairs:
-        np.testing.assert_array_equal(pair.high, decode_rgb(targets / pair.name))
-        np.testing.assert_array_equal(pair.low, decode_rgb(inputs / f"{Path(pair.name).stem}.webp"))
+        np.testing.assert_array_equal(pair.high, read_rgb8(targets / pair.name))
+        np.testing.assert_array_equal(pair.low, read_rgb8(inputs / f"{Path(pair.name).stem}.webp"))
     assert run(checked).finished
     (inputs / "0.webp").rename(inputs / "other.webp")
     with pytest.raises(UsageError, match=r"data\.pairs: 2 images have no partner"):

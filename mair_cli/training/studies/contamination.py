@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from mair_cli.errors import ImageError
-from mair_cli.training.images import decode_rgb
+from mair_cli.images.io import read_rgb8
 from mair_cli.training.patches import turned
 from mair_cli.training.studies.keypoints import Keypoints, find_keypoints, turned_descriptions, turned_positions
 
@@ -69,13 +69,13 @@ def find_contamination(
     """
     known = []
     for path in forbidden:
-        known.append(find_keypoints(decode_rgb(path)))
+        known.append(find_keypoints(read_rgb8(path)))
         on_image()
     catalogue = _Catalogue(known)
     matches = []
     for path in training:
         try:
-            spots = find_keypoints(decode_rgb(path))
+            spots = find_keypoints(read_rgb8(path))
         except ImageError as error:  # nothing is learnt from it either
             logger.warning("left out: %s", error)
             continue
