@@ -260,6 +260,8 @@ class Settings(_Run, frozen=True, kw_only=True):
             raise ValueError(f"task {task.name!r} needs data.pairs: inputs and targets in two folders")
         if task.inputs == "given" and self.validation.images:
             raise ValueError(f"validation.images cannot measure task {task.name!r}: validation.pairs can")
+        if isinstance(self.network, MaIRUNetConfig) and self.network.dual_pixel_task:
+            raise ValueError("network.dual_pixel_task cannot be trained here: an input is one image")
         if self.data.mixup and level_count(self.network):
             raise ValueError("data.mixup and the levels of network exclude each other: a mixture has none")
         if self.degradation.kernels != ("bicubic",) and (not task.enlarges or self.data.pairs):

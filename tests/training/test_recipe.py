@@ -165,6 +165,8 @@ def test_tasks_of_the_u_shaped_network_are_learnt_from_pairs_alone(tmp_path: Pat
         settings_from_mapping(recipe | {"validation": {"images": ["x"]}})
     with pytest.raises(UsageError, match="without upsampler"):
         settings_from_mapping(recipe | {"network": {"upscale": 2}})
+    with pytest.raises(UsageError, match="dual_pixel_task"):
+        settings_from_mapping(recipe | {"network": UNET | {"dual_pixel_task": True, "inp_channels": 6}})
     with pytest.raises(UsageError, match="mixup"):
         settings_from_mapping(
             recipe | {"data": {"pairs": pairs, "mixup": 1.2}, "network": UNET | {"noise_level_map": True}}
