@@ -99,11 +99,7 @@ class Trainer:
             mixup=data.mixup,
             mixup_share=data.mixup_share,
         )
-        for step in (0, *(round(share * training.steps) for share, _, _ in training.stages)):
-            patch, batch = patch_and_batch(data, training, step)
-            self.source.check(patch)
-            if batch % world.size:
-                raise TrainingError(f"a batch of {batch} cannot be shared by {world.size} processes evenly")
+        self._check_stages()
         self.step = 0
         self.seconds = 0.0
         self.best: float | None = None
@@ -113,6 +109,15 @@ class Trainer:
         self._meter = _Meter(torch.zeros((), device=device))
         if state is not None:
             self._restore(state)
+
+    def _check_stages(self) -> None:
+        """Raise TrainingError where an image is smaller than a patch, or a batch cannot be shared evenly."""
+        training = self.settings.training
+        for step in (0, *(round(share * training.steps) for share, _, _ in training.stages)):
+            patch, batch = patch_and_batch(self.settings.data, training, step)
+            self.source.check(patch)
+            if batch % self.world.size:
+                raise TrainingError(f"a batch of {batch} cannot be shared by {self.world.size} processes evenly")
 
     def _restore(self, state: TrainingState) -> None:
         """Go on from `state`; raises TrainingError when it belongs to another network or a shorter schedule."""
