@@ -11,7 +11,7 @@ from mair_cli.errors import TrainingError, UsageError
 from mair_cli.store.files import disk_errors_as
 from mair_cli.store.locks import exclusive
 from mair_cli.training.files import LOCK_FILE, STATE_FILE
-from mair_cli.training.recipe import Settings
+from mair_cli.training.recipe import Settings, settings_from_mapping
 from mair_cli.training.state import TrainingState
 
 logger = logging.getLogger(__name__)
@@ -21,10 +21,12 @@ _HARMLESS = {
     "output",
     "data.cache",
     "data.workers",
+    "data.strict",
     "training.threads",
     "training.log_every",
     "training.save_every",
     "validation.images",
+    "validation.pairs",
     "validation.every",
     "validation.crop",
     "validation.degradations",
@@ -53,11 +55,12 @@ def sole_user(folder: Path) -> Iterator[None]:
 
 def check_same_run(state: TrainingState, settings: Settings) -> None:
     """Raise TrainingError when `state` cannot go on under `settings`; warn of changes that alter the curve."""
-    then, now = flat(state.settings), flat(settings.to_mapping())
+    # Read again, so that settings which the version that saved it did not have take their defaults.
+    then, now = flat(settings_from_mapping(state.settings, STATE_FILE).to_mapping()), flat(settings.to_mapping())
     changed = [key for key in now if then.get(key) != now[key] and key not in _HARMLESS]
     for key in changed:
         change = f"{key} was {then.get(key)!r} and is now {now.get(key)!r}"
-        if key == "task" or key.startswith("network."):
+        if key in ("task", "training.optimizer") or key.startswith("network."):
             raise TrainingError(f"cannot resume: {change}; choose another --output, or training.start_from")
         logger.warning("resuming with other settings: %s; the curve differs from an uninterrupted run", change)
 
