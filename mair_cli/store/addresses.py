@@ -15,7 +15,7 @@ _VALUE_ELSEWHERE: Final = re.compile(r"(?P<name>[?&][\w.~%-]+)=[^\s&;#'\"<>]*") 
 
 
 def masked(text: str) -> str:
-    """The text with `***` for users and passwords, and for each value of a query (`?name=value`), of the addresses in it.
+    """The text with `***` for users, passwords and the values of queries (`?name=value`) of the addresses in it.
 
     A single address or a whole message will do: `https://me:secret@host/f?token=abc` becomes
     `https://***@host/f?token=***`.
