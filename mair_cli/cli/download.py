@@ -13,6 +13,7 @@ from mair_cli.cli import console
 from mair_cli.cli.options import Offline, Quiet, Verbose, check_choice, check_exclusive, go_offline
 from mair_cli.errors import MairError, UsageError
 from mair_cli.store.trace import log_traceback
+from mair_cli.tasks import TASKS
 
 if TYPE_CHECKING:
     from mair_cli.weights.catalog import ModelEntry
@@ -87,16 +88,16 @@ def download(
 
 def _choose(names: Sequence[str], task: str | None, everything: bool, source: str | None) -> list[ModelEntry]:
     """The models that names and options stand for; none if there are neither."""
-    from mair_cli.weights.catalog import MODELS, TASK_LABELS, find
+    from mair_cli.weights.catalog import MODELS, find
 
     is_file = source is not None and os.path.isfile(source)  # noqa: PTH113  (Path's own raises for long addresses)
     if not names and task is None and not everything and source is not None and is_file:
         names = [Path(source).name]  # a file fetched by hand tells by its name what it is
     if task is not None:
-        check_choice("--task", task, tuple(TASK_LABELS))
+        check_choice("--task", task, tuple(TASKS))
     chosen = {entry.name: entry for entry in map(find, names)}
     for entry in MODELS.values():
-        if entry.origin == "published" and (everything or entry.task == task):
+        if entry.origin == "published" and (everything or task in entry.tasks):
             chosen[entry.name] = entry
     if is_file and len(chosen) > 1:
         raise UsageError(f"--from {source} is one file: name the one model that it belongs to.")

@@ -14,6 +14,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from mair_cli.images.exif import strip_prefix
+from mair_cli.images.guard import library_errors
 from mair_cli.images.headers import TiffPage, check_tiff_directory
 
 _log = logging.getLogger(__name__)
@@ -28,8 +29,6 @@ _DESCRIPTIVE: Final = frozenset(
 )
 """Tags that tell of a picture, not of how its pixels are stored: title, maker, model, resolution, dates, rights, ..."""
 
-_DAMAGE: Final = (ValueError, TypeError, KeyError, IndexError, OSError, SyntaxError, OverflowError, struct.error)
-
 
 def read_tags(stream: BinaryIO, page: TiffPage, name: str) -> tuple[bytes | None, bytes | None]:
     """EXIF data (as a TIFF stream, without orientation) and ICC profile of a page; None for what it has not.
@@ -42,14 +41,17 @@ def read_tags(stream: BinaryIO, page: TiffPage, name: str) -> tuple[bytes | None
         stored = tags.get(PROFILE)
         profile = stored if isinstance(stored, bytes) else None
         for tag, value in tags.items():
-            if tag in _WITHIN_EXIF:
-                check_tiff_directory(stream, int(value))
-                exif.get_ifd(tag).update(dict(_load(stream, int(value), tag)))
+            if tag in _WITHIN_EXIF and isinstance(value, int):
+                check_tiff_directory(stream, value)
+                inner = dict(_load(stream, value, tag))
+                with library_errors():
+                    exif.get_ifd(tag).update(inner)
             elif tag in _DESCRIPTIVE:
                 exif[tag] = value
-        told = len(exif) or any(exif.get_ifd(tag) for tag in _WITHIN_EXIF)
-        return (strip_prefix(exif.tobytes()) if told else None), profile
-    except _DAMAGE:
+        with library_errors():
+            told = len(exif) or any(exif.get_ifd(tag) for tag in _WITHIN_EXIF)
+            return (strip_prefix(exif.tobytes()) if told else None), profile
+    except (OSError, ValueError, struct.error):
         _log.warning("%s: its EXIF data are damaged and are left out", name)
         return None, profile
 
@@ -57,15 +59,17 @@ def read_tags(stream: BinaryIO, page: TiffPage, name: str) -> tuple[bytes | None
 def _load(stream: BinaryIO, offset: int, group: int | None) -> ImageFileDirectory_v2:
     stream.seek(0)
     head = stream.read(16)
-    directory = ImageFileDirectory_v2(head if head[2:4] in (b"+\0", b"\0+") else head[:8], group=group)
     stream.seek(offset, os.SEEK_SET)
-    directory.load(stream)
+    with library_errors():
+        directory = ImageFileDirectory_v2(head if head[2:4] in (b"+\0", b"\0+") else head[:8], group=group)
+        directory.load(stream)
+        dict(directory)  # values are made out when they are asked for
     return directory
 
 
-def put_exif(directory: ImageFileDirectory_v2, exif: bytes) -> None:
+def add_exif_tags(directory: ImageFileDirectory_v2, exif: bytes) -> None:
     """Add the tags of EXIF data to a directory to be written. Raises ValueError where they cannot be made out."""
-    try:
+    with library_errors():
         parsed = Image.Exif()
         parsed.load(exif)
         for tag, value in parsed.items():
@@ -78,5 +82,3 @@ def put_exif(directory: ImageFileDirectory_v2, exif: bytes) -> None:
                 directory.tagtype[tag] = 4
         if _ORIENTATION in parsed:
             directory[_ORIENTATION] = 1
-    except _DAMAGE as error:
-        raise ValueError("its EXIF data cannot be made out") from error

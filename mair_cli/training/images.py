@@ -79,18 +79,22 @@ def find_images(places: Sequence[str], exclude: Sequence[str] = ()) -> list[Path
 
 
 def find_pairs(places: Sequence[str], exclude: Sequence[str] = ()) -> list[Source]:
-    """Pairs of a folder of inputs and one of targets, matched by name without its ending, sorted by target.
+    """Pairs of a folder of inputs and one of targets, matched by name without its ending, sorted by input.
+
+    An input without a target of its name goes with that of what stands before its first underscore, as sets of haze
+    have it: `0001_0.8_0.2` with `0001`.
 
     Raises UsageError when a folder is missing or empty, names are ambiguous, or an image has no partner.
     """
     inputs, targets = (_by_name([place], exclude) for place in places)
-    lonely = sorted(inputs.keys() ^ targets.keys())
+    partners = {name: name if name in targets else name.partition("_")[0] for name in inputs}
+    lonely = sorted(set(partners.values()) ^ targets.keys())
     if lonely:
         raise UsageError(
             f"data.pairs: {len(lonely)} images have no partner of the same name, such as {lonely[0]!r} "
             f"({places[0]}: {len(inputs)} images, {places[1]}: {len(targets)})"
         )
-    return [Source(targets[name], given=inputs[name]) for name in sorted(targets)]
+    return [Source(targets[partners[name]], given=inputs[name]) for name in sorted(inputs)]
 
 
 def with_teacher(sources: Sequence[Source], places: Sequence[str]) -> list[Source]:

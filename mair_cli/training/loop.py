@@ -1,7 +1,8 @@
 """The training loop.
 
-Everything random is a pure function of (seed, step, process): patches, noise, flips and stochastic depth. A resumed run
-therefore follows the very curve of an uninterrupted one, and several processes follow that of a single one.
+Everything random is a pure function of (seed, step) and of a patch's place in the batch: patches, noise, flips and
+stochastic depth. A resumed run therefore follows the very curve of an uninterrupted one, and several processes follow
+that of a single one.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from mair_cli.errors import TrainingError
 from mair_cli.networks import build_network, set_backend
 from mair_cli.networks.levels import known_levels
 from mair_cli.runtime.precision import arithmetic, check_precision
+from mair_cli.tasks import TASKS
 from mair_cli.training.average import WeightAverage
-from mair_cli.training.distributed import World, joined, spread
+from mair_cli.training.distributed import StopVote, World, joined, spread
 from mair_cli.training.export import export_weights
 from mair_cli.training.files import STATE_FILE, STEPS_FILE, VALIDATION_FILE
 from mair_cli.training.logbook import STEP_COLUMNS, VALIDATION_COLUMNS, Logbook
@@ -35,7 +37,7 @@ from mair_cli.training.reports import Observer, Outcome, StepReport
 from mair_cli.training.resuming import check_same_run, refuse_to_overwrite, restore, sole_user
 from mair_cli.training.schedule import learning_rate, patch_and_batch, target_share
 from mair_cli.training.sets import ImageSets, load_sets
-from mair_cli.training.starting import start_from
+from mair_cli.training.starting import draw_start_values, start_from
 from mair_cli.training.state import TrainingState, load_state, save_state
 from mair_cli.training.stopping import StopRequest
 from mair_cli.training.validation import Measurement, measure
@@ -63,16 +65,17 @@ class Trainer:
         training, data = settings.training, settings.data
         _prepare_torch(training.threads)
         check_precision(training.precision, device)
-        torch.manual_seed(training.seed)
         self.network = build_network(settings.network)
+        draw_start_values(self.network, training.seed)
         if training.start_from:
             start_from(self.network, training.start_from)
         set_backend(self.network, backend)
         self.network.to(device).train()
         self.average = WeightAverage(self.network, training.ema)
         self.model = spread(self.network, world, device)
+        self._vote = StopVote(world, device)
         self.optimizer = make_optimizers(training, self.network)
-        self.loss = make_loss(training.loss, training.charbonnier_eps)
+        self.loss = make_loss(training.loss, training.charbonnier_eps, training.tv)
         self.source = PatchSource(
             sets.training,
             settings.scale,
@@ -80,6 +83,9 @@ class Trainer:
             settings.degradation,
             data.candidates,
             lambda step: target_share(data, training, step),
+            equally=data.draw == "image",
+            mixup=data.mixup,
+            mixup_share=data.mixup_share,
         )
         for step in (0, *(round(share * training.steps) for share, _, _ in training.stages)):
             patch, batch = patch_and_batch(data, training, step)
@@ -134,8 +140,7 @@ class Trainer:
                 self._report()
             self.observer.stepped(self.step)
             self._look_after()
-            # Several processes must agree on stopping, which costs a message: they ask at log rows only.
-            if (logs or self.world.size == 1) and self.world.any(stop.due, self.device):
+            if self._vote.stops(stop.due):
                 break
 
     def _report(self) -> None:
@@ -170,7 +175,7 @@ class Trainer:
         """One optimiser step; returns the loss, a scalar tensor on the device."""
         training = self.settings.training
         self.optimizer.set_learning_rate(learning_rate(training, self.step))
-        torch.manual_seed(_step_seed(training.seed, self.step, self.world.rank))
+        torch.manual_seed(_step_seed(training.seed, self.step))
         low, high = (tensor.to(self.device, non_blocking=True) for tensor in (batch.low, batch.high))
         noise, jpeg = batch.noise_level.to(self.device), batch.jpeg_level.to(self.device)
         levels = known_levels(self.settings.network, noise, jpeg)
@@ -197,7 +202,7 @@ class Trainer:
     def _validate(self) -> None:
         settings, network = self.settings, self.average.network
         degradations = [Degradation.parse(text) for text in settings.validation.degradations or ("clean",)]
-        luma = settings.task == "sr"
+        luma = TASKS[settings.task].headline == "y"
         measured = measure(network, self.validation_pairs, settings.scale, luma, degradations, self.device)
         mean = float(np.mean([item.psnr for item in measured]))
         best = self.best is None or mean > self.best
@@ -254,8 +259,9 @@ def _prepare_torch(threads: int) -> None:
         torch.set_num_threads(threads)
 
 
-def _step_seed(seed: int, step: int, rank: int) -> int:
-    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1)[0])
+def _step_seed(seed: int, step: int) -> int:
+    # The 0 is the place of a single process: runs of older versions go on to the bit.
+    return int(np.random.SeedSequence([seed, step, 0]).generate_state(1)[0])
 
 
 def train(

@@ -21,7 +21,7 @@ class ImageSets:
 
 
 def split_sources(settings: Settings) -> tuple[list[Source], list[Source]]:
-    """What to train on and what to measure on: `validation.images`, and `validation.holdout` of the training images.
+    """What to train on and what to measure on: images and pairs of `validation`, `holdout` of the training images.
 
     Raises UsageError when no image is found or none is left to train on.
     """
@@ -35,6 +35,8 @@ def split_sources(settings: Settings) -> tuple[list[Source], list[Source]]:
         raise UsageError(f"validation.holdout = {held} leaves none of the {len(sources)} images to train on")
     chosen = set(np.linspace(0, len(sources) - 1, held + 2).round().astype(int)[1:-1].tolist())
     measured = [source for i, source in enumerate(sources) if i in chosen]
+    if validation.pairs:
+        measured = find_pairs(validation.pairs, data.exclude) + measured
     if validation.images:
         measured = [Source(path) for path in find_images(validation.images, data.exclude)] + measured
     training = [source for i, source in enumerate(sources) if i not in chosen]

@@ -24,7 +24,7 @@ from mair_cli.training.files import STATE_FILE, STEPS_FILE, VALIDATION_FILE
 from mair_cli.training.logbook import read_rows
 from mair_cli.training.recipe import Settings, settings_from_mapping
 from mair_cli.training.reports import Observer
-from mair_cli.training.starting import load_partially, start_from
+from mair_cli.training.starting import draw_start_values, load_partially, start_from
 from mair_cli.training.state import load_state, save_state
 from mair_cli.weights.checkpoint import save_checkpoint
 
@@ -199,6 +199,46 @@ def test_the_average_follows_the_weights_with_its_decay() -> None:
         network.weight += 1
     young.update(network, 0)
     torch.testing.assert_close(young.network.weight.data, start + 1.9)
+
+
+FAMILY: dict[str, dict[str, object]] = {
+    "classic": {"upscale": 2, "upsampler": "pixelshuffle", "embed_dim": 16, "depths": [2], "resi_connection": "3conv"},
+    "light": {"upscale": 3, "upsampler": "pixelshuffledirect", "embed_dim": 16, "depths": [1, 1], "d_state": 4},
+    "mambair": {"upscale": 2, "embed_dim": 16, "depths": [1], "channel_attention": "classic"},
+    "u-shaped": {"dim": 8, "num_blocks": [1, 1, 1, 1], "num_refinement_blocks": 1},
+}
+
+
+@pytest.mark.parametrize("kind", FAMILY)
+def test_start_values_follow_from_the_seed_and_have_the_networks_own_distribution(kind: str) -> None:
+    torch.manual_seed(1)
+    one, other = (build_network(FAMILY[kind]) for _ in range(2))
+    built = {name: value.clone() for name, value in one.state_dict().items()}
+    for network in (one, other):
+        draw_start_values(network, 5)
+    assert same_tensors(dict(one.state_dict()), dict(other.state_dict())), "a layer was left out"
+    draw_start_values(other, 6)
+    for name, value in one.state_dict().items():
+        random = not torch.equal(built[name], other.state_dict()[name])
+        assert random == (not torch.equal(value, other.state_dict()[name]))
+        if value.numel() > 200:
+            assert float(value.std()) == pytest.approx(float(built[name].std()), rel=0.25, abs=1e-6)
+            assert float(value.mean() - built[name].mean()) == pytest.approx(0, abs=0.35 * float(value.std()) + 1e-6)
+
+
+@pytest.mark.parametrize(
+    "change", [{"aggregation": "sum"}, {"scan_pattern": "raster"}, {"depths": [2, 1]}, {"upscale": 3}]
+)
+def test_networks_that_differ_in_a_part_start_alike_in_the_others(change: dict[str, object]) -> None:
+    base: dict[str, object] = {"upscale": 2, "embed_dim": 16, "depths": [2, 2], "scan_len": 4}
+    one, other = build_network(base), build_network(base | change)
+    for network in (one, other):
+        draw_start_values(network, 3)
+    here, there = one.state_dict(), other.state_dict()
+    shared = [name for name in here if name in there and here[name].shape == there[name].shape]
+    assert len(shared) >= len(there) - 6
+    for name in shared:
+        assert torch.equal(here[name], there[name]), name
 
 
 def test_partial_loading_says_what_it_skipped_and_why() -> None:

@@ -16,7 +16,7 @@ from mair_cli.datasets.degradations import Kernel, reduce_image
 from mair_cli.datasets.resize import matlab_bicubic
 from mair_cli.errors import ImageError, TrainingError, UsageError
 from mair_cli.training.degrading import Drawn, degraded_patch
-from mair_cli.training.images import ImagePair, Source, decode_rgb, find_images, load_pairs, make_pair
+from mair_cli.training.images import ImagePair, Source, decode_rgb, find_images, find_pairs, load_pairs, make_pair
 from mair_cli.training.patches import Batch, PatchSource, detail, prefetched, turned
 from mair_cli.training.recipe import DegradationSettings, settings_from_mapping
 from mair_cli.training.schedule import target_share
@@ -165,6 +165,55 @@ def test_every_pixel_is_as_likely_whatever_image_it_lies_in() -> None:
             for v, side in ((0, 40), (255, 20))]  # fmt: skip
     low, _ = bytes_of(PatchSource(flat, 1, 0).batch(0, 4, 2000))
     assert low[:, 0, 0, 0].mean() == pytest.approx(0.2, abs=0.03)
+
+
+def test_every_image_is_as_likely_where_asked_for() -> None:
+    flat = [ImagePair(str(v), np.full((side, side, 3), v, np.uint8), np.full((side, side, 3), v, np.uint8))
+            for v, side in ((0, 40), (255, 20))]  # fmt: skip
+    low, _ = bytes_of(PatchSource(flat, 1, 0, equally=True).batch(0, 4, 2000))
+    assert low[:, 0, 0, 0].mean() == pytest.approx(0.5, abs=0.03)
+
+
+def test_mixtures_are_of_two_patches_in_the_drawn_ratio_and_input_and_target_alike() -> None:
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[:, 32:] = 200
+    pair = ImagePair("halves", image, 255 - image)
+
+    def batch(**options: float) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        return bytes_of(PatchSource([pair], 1, 0, **options).batch(0, 1, 4000))  # type: ignore[arg-type]
+
+    plain, _ = batch()
+    mixed, target = batch(mixup=1.2)
+    np.testing.assert_allclose(mixed + target, 1, atol=1e-6)
+    between = mixed[:, 0, 0, 0] / (200 / 255)
+    # Half of the pairs are of two colours; of those the share of white is the ratio, Beta(1.2, 1.2): variance 0.25/3.4.
+    ratios = between[(between > 1e-6) & (between < 1 - 1e-6)]
+    assert len(ratios) / 4000 == pytest.approx(0.5, abs=0.03)
+    assert ratios.mean() == pytest.approx(0.5, abs=0.03)
+    assert ratios.var() == pytest.approx(0.25 / 3.4, abs=0.006)
+    seldom, _ = batch(mixup=1.2, mixup_share=0.3)
+    assert (seldom == plain).mean() == pytest.approx(1 - 0.3 * 0.5, abs=0.03)
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_mixtures_are_the_same_for_several_processes(world: int) -> None:
+    source = PatchSource([blocky(2)], 2, 7, mixup=1.2)
+    parts = [source.batch(3, 8, 8, rank, world).low for rank in range(world)]
+    np.testing.assert_array_equal(source.batch(3, 8, 8).low, np.concatenate(parts))
+
+
+def test_several_inputs_go_with_the_target_named_by_their_first_part(tmp_path: Path) -> None:
+    image_folder(tmp_path / "clear", 2)
+    image_folder(tmp_path / "hazy", 1)
+    for name in ("0_1_0.8", "1_0.8_0.2", "1_0.9_0.16"):
+        (tmp_path / "hazy" / f"{name}.png").write_bytes((tmp_path / "clear" / "0.png").read_bytes())
+    pairs = find_pairs([str(tmp_path / "hazy"), str(tmp_path / "clear")])
+    assert [(pair.given.stem if pair.given else "", pair.image.stem) for pair in pairs] == [
+        ("0", "0"),
+        ("0_1_0.8", "0"),
+        ("1_0.8_0.2", "1"),
+        ("1_0.9_0.16", "1"),
+    ]
 
 
 def test_noise_has_the_drawn_level_and_the_target_stays_clean() -> None:
