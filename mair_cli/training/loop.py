@@ -34,7 +34,7 @@ from mair_cli.training.optimizers import make_optimizers
 from mair_cli.training.patches import Batch, PatchSource, prefetched
 from mair_cli.training.recipe import Settings
 from mair_cli.training.reports import Observer, Outcome, Rehearsal, StepReport
-from mair_cli.training.resuming import check_same_run, refuse_to_overwrite, sole_user
+from mair_cli.training.resuming import check_same_run, refuse_to_overwrite, restore, sole_user
 from mair_cli.training.schedule import learning_rate, patch_and_batch, target_share
 from mair_cli.training.sets import ImageSets, load_sets
 from mair_cli.training.starting import draw_start_values, refuse_missing_start, start_from
@@ -120,11 +120,9 @@ class Trainer:
                 raise TrainingError(f"a batch of {batch} cannot be shared by {self.world.size} processes evenly")
 
     def _restore(self, state: TrainingState) -> None:
-        """Go on from `state`; raises TrainingError when it belongs to another network or a shorter schedule."""
+        """Go on from `state`; raises TrainingError or CheckpointError when it belongs to another run."""
         check_same_run(state, self.settings)
-        self.network.load_state_dict(state.network)
-        self.average.network.load_state_dict(state.average)
-        self.optimizer.load_state_dict(state.optimizer)
+        restore(state, self.network, self.average.network, self.optimizer)
         self.step, self.seconds = state.step, state.seconds
         self.best, self.best_step = state.best, state.best_step
         self._meter = _Meter(torch.tensor(state.loss_since_report, device=self.device), state.steps_since_report)

@@ -1,4 +1,4 @@
-"""A look at a pickled checkpoint before PyTorch opens it: does it hold tensors and plain values, and nothing else?
+"""Opening pickled tensors safely: no code of the file runs, and it takes little more memory than its size.
 
 `torch.load(weights_only=True)` runs no foreign code and checks that tensors lie within their storages, but it can be
 kept busy or made to eat memory: 466 bytes fill 2 GiB (it calls `bytearray`), 738 bytes keep it hashing one key for
@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import io
 import pickletools
+import warnings
 import zipfile
 from pathlib import Path
 from typing import BinaryIO, Final
+
+import torch
 
 from mair_cli.errors import CheckpointError
 
@@ -47,38 +50,58 @@ class _Unsafe(Exception):  # noqa: N818  (never leaves this module)
     """What is wrong, as the end of a sentence."""
 
 
-def check_pickle(path: Path) -> None:
-    """Check a file that `torch.save` should have written, in today's format (zip) or the one before.
+def load_pickle(file: BinaryIO, path: Path) -> object:
+    """What `torch.save` wrote, in today's format (zip) or the one before, tensors on the CPU.
+
+    Args:
+        file: open at its beginning.
+        path: named in errors.
 
     Raises:
-        CheckpointError: it is anything else than a checkpoint that can be opened without harm; says what.
+        CheckpointError: it is anything else than tensors and plain values that can be opened without harm; says what.
+        OSError: it cannot be read.
     """
+    _check_pickle(file, path)
+    file.seek(0)
     try:
-        with path.open("rb") as file:
-            if file.read(4) == b"PK\x03\x04":
-                _check_instructions(io.BytesIO(_description(path)))
-            else:
-                file.seek(0)
-                _check_legacy(io.BytesIO(file.read(_MAX_PICKLE)))
-    except OSError as error:
-        raise CheckpointError(f"Cannot read the checkpoint {path}: {error.strerror or error}.") from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            content: object = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # PyTorch has no type for a damaged file: anything may come
+        raise CheckpointError(
+            f"{path} cannot be loaded safely as a checkpoint; it is damaged, or holds more than tensors "
+            f"({_brief(error)})."
+        ) from error
+    return content
+
+
+def _brief(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160].rstrip(". ")
+
+
+def _check_pickle(file: BinaryIO, path: Path) -> None:
+    try:
+        if file.read(4) == b"PK\x03\x04":
+            _check_instructions(io.BytesIO(_description(file)))
+        else:
+            file.seek(0)
+            _check_legacy(io.BytesIO(file.read(_MAX_PICKLE)))
     except _Unsafe as reason:
         raise CheckpointError(f"{path} is not loaded: {reason}.") from reason
     except (ValueError, RuntimeError, EOFError, NotImplementedError, zipfile.BadZipFile) as error:
-        brief = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
-        raise CheckpointError(f"{path} is not a checkpoint, or it is damaged ({brief}).") from error
+        raise CheckpointError(f"{path} is not a checkpoint, or it is damaged ({_brief(error)}).") from error
 
 
-def _description(path: Path) -> bytes:
+def _description(file: BinaryIO) -> bytes:
     """The pickle in the archive; refuses every trick that `torch.save` has no use for."""
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(file) as archive:
         infos = archive.infolist()
         names = {info.filename.lower() for info in infos}  # PyTorch's reader does not tell capitals
         if not infos or len(infos) > _MAX_MEMBERS or len(names) < len(infos) or archive.comment:
             raise _Unsafe("it is no archive that PyTorch wrote")
         if any(info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1 for info in infos):
             raise _Unsafe("its archive is compressed or encrypted, which PyTorch never does")
-        if sum(info.file_size for info in infos) > path.stat().st_size:
+        if sum(info.file_size for info in infos) > file.seek(0, io.SEEK_END):
             raise _Unsafe("the parts of its archive overlap")
         tops = {name.partition("/")[0] for name in names}
         top = infos[0].filename.partition("/")[0]
@@ -86,8 +109,8 @@ def _description(path: Path) -> bytes:
             raise _Unsafe("it is an archive of something else than a checkpoint")
         if f"{top.lower()}/constants.pkl" in names:
             raise _Unsafe("it is a TorchScript program, not a checkpoint")
-        with archive.open(f"{top}/data.pkl") as file:
-            description = file.read(_MAX_PICKLE + 1)
+        with archive.open(f"{top}/data.pkl") as member:
+            description = member.read(_MAX_PICKLE + 1)
     if len(description) > _MAX_PICKLE:
         raise _Unsafe("the description of its contents is far too long")
     return description
