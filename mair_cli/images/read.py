@@ -10,7 +10,7 @@ import logging
 import math
 import os
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -34,6 +34,7 @@ from mair_cli.images.guard import (
     silence_libtiff,
 )
 from mair_cli.images.jpeg_quality import jpeg_quality
+from mair_cli.images.metadata import Metadata, read_metadata
 from mair_cli.images.picture import Animation, ImageInfo, Picture, Samples
 from mair_cli.images.png16 import read_png16
 
@@ -111,6 +112,14 @@ class _File:
             with library_errors():
                 found = self.image.getexif().tobytes()
         return strip_prefix(found) if isinstance(found, bytes) and found else None
+
+    @property
+    def metadata(self) -> Metadata:
+        """What else is told of a picture that is decoded, for an upright one; pages of a TIFF file have their own."""
+        if self.image is None or self.pages:
+            return Metadata()
+        with library_errors():
+            return read_metadata(self.image).upright()
 
     @property
     def jpeg_quality(self) -> int | None:
@@ -290,6 +299,10 @@ def _load(image: Image.Image, frame: int | None = None) -> None:
     with library_errors():
         if frame is not None:
             image.seek(frame)
+        if image.format == "TIFF":
+            image.info.pop(
+                "xmp", None
+            )  # its orientation is a copy of the tag's, and Pillow would apply it in its place
         image.load()
 
 
@@ -328,6 +341,7 @@ def _picture(
         format=file.format,
         lossless=file.lossless,
         png_color=file.png.color if file.png is not None else (),
+        metadata=file.metadata,
     )
     picture.jpeg_quality = file.jpeg_quality
     return picture
@@ -387,14 +401,15 @@ def _read_tiff(file: _File) -> Picture | Animation:
     room = _MAX_METADATA
     pages = []
     for index, page in file.pages:
-        exif, profile = tiff_tags.read_tags(file.stream, page, file.name) if room > 0 else (None, None)
-        if room > 0 >= (room := room - len(exif or b"") - len(profile or b"")):
+        tags = tiff_tags.read_tags(file.stream, page, file.name) if room > 0 else tiff_tags.PageTags()
+        if room > 0 >= (room := room - tags.size):
             _log.warning("%s: its pages have too many EXIF data; those of later pages are left out", file.name)
-        pages.append(_read_page(file, index, page, exif, profile))
+        pages.append(replace(_read_page(file, index, page, tags), metadata=tags.metadata.upright()))
     return pages[0] if len(pages) == 1 else Animation(pages, [0] * len(pages))
 
 
-def _read_page(file: _File, index: int, page: headers.TiffPage, exif: bytes | None, profile: bytes | None) -> Picture:
+def _read_page(file: _File, index: int, page: headers.TiffPage, tags: tiff_tags.PageTags) -> Picture:
+    exif, profile = tags.exif, tags.profile
     if file.image is None:
         color, alpha = deep_samples.read_tiff_page(file.stream, index, page, file.name)
         if color.ndim == 3 and color.shape[2] == 4:
