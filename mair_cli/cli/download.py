@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +12,7 @@ import typer
 from mair_cli.cli import completion, console
 from mair_cli.cli.options import Offline, Quiet, Verbose, check_choice, check_exclusive, go_offline
 from mair_cli.errors import MairError, UsageError
+from mair_cli.store.trace import log_traceback
 from mair_cli.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -99,7 +101,8 @@ def _choose(names: Sequence[str], task: str | None, everything: bool, source: st
     """The models that names and options stand for; none if there are neither."""
     from mair_cli.weights.catalog import MODELS, find
 
-    if not names and task is None and not everything and source is not None and Path(source).is_file():
+    is_file = source is not None and os.path.isfile(source)  # noqa: PTH113  (Path's own raises for long addresses)
+    if not names and task is None and not everything and source is not None and is_file:
         names = [Path(source).name]  # a file fetched by hand tells by its name what it is
     if task is not None:
         check_choice("--task", task, tuple(TASKS))
@@ -107,7 +110,7 @@ def _choose(names: Sequence[str], task: str | None, everything: bool, source: st
     for entry in MODELS.values():
         if entry.origin == "published" and (everything or task in entry.tasks):
             chosen[entry.name] = entry
-    if source is not None and Path(source).is_file() and len(chosen) > 1:
+    if is_file and len(chosen) > 1:
         raise UsageError(f"--from {source} is one file: name the one model that it belongs to.")
     return list(chosen.values())
 
@@ -133,6 +136,7 @@ def _fetch_or_say_why(entry: ModelEntry, source: str | None, accept_changed: boo
         _fetch_one(entry, source, accept_changed)
     except MairError as error:
         console.error(str(error))
+        log_traceback(error)
         return False
     return True
 
@@ -176,6 +180,7 @@ def _verify(chosen: Sequence[ModelEntry]) -> int:
             verify(entry)
         except MairError as error:
             console.error(f"{entry.name}: {error}")
+            log_traceback(error)
             wrong += 1
         else:
             console.note(f"{entry.name}: whole and unchanged")

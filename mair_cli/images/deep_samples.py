@@ -1,8 +1,7 @@
 """Deep samples of TIFF, AVIF, JPEG 2000 and PNM files, which Pillow would reduce to 8 bits or cannot open.
 
 TIFF needs tifffile and imagecodecs, AVIF and JPEG 2000 need imagecodecs: together the extra `depth`. Without them such
-files are refused. The functions raise ImageError for what is refused, and whatever their libraries raise (see
-`image_guard.DAMAGE`) for damaged files.
+files are refused. The functions raise ImageError for what is refused, ValueError or OSError for damaged files.
 """
 
 from __future__ import annotations
@@ -15,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mair_cli.errors import ImageError
+from mair_cli.images.guard import library_errors
 from mair_cli.images.headers import PnmHeader, TiffPage
-from mair_cli.images.picture import Samples, greatest
+from mair_cli.images.picture import Samples, full_scale
 
 _MISSING: Final = 'needs two more libraries: pip install "mair-cli[depth]"'
 
@@ -45,12 +45,12 @@ def read_tiff_page(stream: BinaryIO, index: int, page: TiffPage, name: str) -> t
     Raises:
         ImageError: samples of a kind that is not read, or the extra is missing.
     """
-    _refuse_strange(page, name)
+    _check_supported(page, name)
     what = f"TIFF with {page.samples} × {page.bits} bits per pixel"
     tifffile = _library("tifffile", name, what)
     _library("imagecodecs", name, what)
     stream.seek(0)
-    with tifffile.TiffFile(stream) as file:
+    with library_errors(), tifffile.TiffFile(stream) as file:
         found = file.pages[index]
         if (found.imagewidth, found.imagelength) != (page.width, page.height) or (
             found.size > page.width * page.height * page.samples
@@ -62,10 +62,10 @@ def read_tiff_page(stream: BinaryIO, index: int, page: TiffPage, name: str) -> t
     pixels = (page.samples, page.height, page.width) if planes else (page.height, page.width, page.samples)
     stored = stored.reshape(pixels)
     stored = np.moveaxis(stored, 0, -1) if planes else stored
-    return _split_tiff(_whole_range(stored, page, name), page, name)
+    return _split_tiff(_to_full_range(stored, page, name), page, name)
 
 
-def _refuse_strange(page: TiffPage, name: str) -> None:
+def _check_supported(page: TiffPage, name: str) -> None:
     kinds = {2: "signed integers", 5: "complex integers", 6: "complex numbers"}
     if page.kind in kinds or page.kind not in (1, 3):
         raise ImageError(
@@ -79,18 +79,18 @@ def _refuse_strange(page: TiffPage, name: str) -> None:
         raise ImageError(f"{name}: TIFF with {page.bits}-bit {of} colours is not read; save it as RGB")
 
 
-def _whole_range(stored: npt.NDArray[np.generic], page: TiffPage, name: str) -> Samples:
+def _to_full_range(stored: npt.NDArray[np.generic], page: TiffPage, name: str) -> Samples:
     """Samples spread over the whole range of their type, floats checked to lie in [0, 1]."""
     if page.kind == 3:
-        return checked_floats(stored.astype(np.float32), name)
+        return check_unit_range(stored.astype(np.float32), name)
     if page.bits == 8:
         return stored.astype(np.uint8)
     if page.bits == 16:
         return stored.astype(np.uint16)
-    return widen(stored.astype(np.uint16), 2**page.bits - 1)
+    return scale_to_16_bits(stored.astype(np.uint16), 2**page.bits - 1)
 
 
-def checked_floats(samples: npt.NDArray[np.float32], name: str) -> npt.NDArray[np.float32]:
+def check_unit_range(samples: npt.NDArray[np.float32], name: str) -> npt.NDArray[np.float32]:
     """The samples, if all lie in [0, 1]; ImageError otherwise."""
     low, high = float(samples.min()), float(samples.max())
     if not (low >= 0 and high <= 1):  # also catches NaN
@@ -98,7 +98,7 @@ def checked_floats(samples: npt.NDArray[np.float32], name: str) -> npt.NDArray[n
     return samples
 
 
-def widen(samples: npt.NDArray[np.uint16], largest: int) -> npt.NDArray[np.uint16]:
+def scale_to_16_bits(samples: npt.NDArray[np.uint16], largest: int) -> npt.NDArray[np.uint16]:
     """Spread 0..`largest` over 0..65535, rounded; greater ones are cut off."""
     if largest == 65535:
         return samples
@@ -117,18 +117,18 @@ def _split_tiff(samples: Samples, page: TiffPage, name: str) -> tuple[Samples, S
     if meaning == 1 and alpha is not None:
         color = _unpremultiply(color, alpha)
     if page.photometric == 0:
-        color = inverted(color)
+        color = invert(color)
     return (color[:, :, 0] if base == 1 else color), alpha
 
 
-def inverted(samples: Samples) -> Samples:
+def invert(samples: Samples) -> Samples:
     """Black for white."""
-    result: Samples = (greatest(samples).astype(samples.dtype) - samples).astype(samples.dtype)
+    result: Samples = (full_scale(samples).astype(samples.dtype) - samples).astype(samples.dtype)
     return result
 
 
 def _unpremultiply(color: Samples, alpha: Samples) -> Samples:
-    top = greatest(alpha)
+    top = full_scale(alpha)
     whole = color.astype(np.float32) * top / np.maximum(alpha, np.float32(1e-6))[:, :, None]
     whole = np.where(alpha[:, :, None] > 0, whole, 0).clip(0, top)
     return whole if alpha.dtype == np.float32 else np.rint(whole).astype(alpha.dtype)
@@ -137,7 +137,9 @@ def _unpremultiply(color: Samples, alpha: Samples) -> Samples:
 def read_av1(data: bytes, bits: int, size: tuple[int, int], name: str) -> tuple[Samples, Samples | None]:
     """Decode an AVIF still of 10 or 12 bits; `size` is (width, height). Returns uint16 color and alpha."""
     codecs = _library("imagecodecs", name, f"AVIF with {bits} bits per sample")
-    return _split_plain(codecs.avif_decode(data, numthreads=1), bits, size)
+    with library_errors():
+        stored = codecs.avif_decode(data, numthreads=1)
+    return _split_alpha(stored, bits, size)
 
 
 def read_jpeg2000(data: bytes, bits: int, size: tuple[int, int], name: str) -> tuple[Samples, Samples | None]:
@@ -145,13 +147,15 @@ def read_jpeg2000(data: bytes, bits: int, size: tuple[int, int], name: str) -> t
     if bits > 16:
         raise ImageError(f"{name}: JPEG 2000 with {bits} bits per sample is not read; save it with 16")
     codecs = _library("imagecodecs", name, f"JPEG 2000 with {bits} bits per sample")
-    return _split_plain(codecs.jpeg2k_decode(data), bits, size)
+    with library_errors():
+        stored = codecs.jpeg2k_decode(data)
+    return _split_alpha(stored, bits, size)
 
 
-def _split_plain(stored: npt.NDArray[np.uint16], bits: int, size: tuple[int, int]) -> tuple[Samples, Samples | None]:
+def _split_alpha(stored: npt.NDArray[np.uint16], bits: int, size: tuple[int, int]) -> tuple[Samples, Samples | None]:
     if stored.shape[:2] != (size[1], size[0]) or stored.ndim > 3 or stored.dtype != np.uint16:
         raise ValueError("its header contradicts itself")
-    samples = widen(stored.reshape(size[1], size[0], -1), 2**bits - 1)
+    samples = scale_to_16_bits(stored.reshape(size[1], size[0], -1), 2**bits - 1)
     color, alpha = samples, None
     if samples.shape[2] in (2, 4):
         color, alpha = samples[:, :, :-1], np.ascontiguousarray(samples[:, :, -1])
@@ -181,4 +185,4 @@ def read_pnm(stream: BinaryIO, header: PnmHeader) -> Samples:
     if not 0 < header.largest <= 65535:
         raise ValueError("its greatest value makes no sense")
     shape = (header.height, header.width, 3) if channels == 3 else (header.height, header.width)
-    return widen(values, header.largest).reshape(shape)
+    return scale_to_16_bits(values, header.largest).reshape(shape)

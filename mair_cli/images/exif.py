@@ -18,13 +18,31 @@ _WIDTH, _HEIGHT = 0xA002, 0xA003
 _SHORT, _LONG = 3, 4
 
 
+_KINDS = range(1, 14)
+
+
 @dataclass(frozen=True)
 class _Entry:
-    """One value of a directory: where it lies, and its type."""
+    """A single whole number of a directory: where its entry lies, and its type."""
 
     at: int
+    tag: int
     kind: int
     value: int
+
+
+@dataclass(frozen=True)
+class _Directory:
+    """Where a directory begins, how many entries it has, and those of them that are single whole numbers, in order."""
+
+    start: int
+    count: int
+    entries: tuple[_Entry, ...]
+
+    @property
+    def link(self) -> int:
+        """The place of the link to the next directory; in damaged data, the end."""
+        return self.start + 2 + 12 * self.count
 
 
 def strip_prefix(exif: bytes) -> bytes:
@@ -35,67 +53,78 @@ def strip_prefix(exif: bytes) -> bytes:
 
 
 def orientation_of(exif: bytes | None) -> int:
-    """Orientation 1..8 told by EXIF data (without prefix); 1 where they tell none or make no sense."""
-    found = _directory(exif, 0)[0].get(_ORIENTATION) if exif else None
+    """Orientation 1..8 told by EXIF data (without prefix), the first of several; 1 where they tell none."""
+    found = _first(_directory(exif, 0), _ORIENTATION) if exif else None
     return found.value if found is not None and 1 <= found.value <= 8 else 1
 
 
-def upright(exif: bytes) -> bytes | None:
+def reset_orientation(exif: bytes) -> bytes | None:
     """The same data for a picture whose orientation has been applied: orientation 1, no preview of the old picture.
+
+    A first directory that is cut short, or counts more entries than it has, is mended.
 
     Returns:
         None where the data make no sense as EXIF.
     """
-    entries, link = _directory(exif, 0)
-    if link is None:
+    directory = _directory(exif, 0)
+    if directory is None:
         return None
     edited = bytearray(exif)
-    if _ORIENTATION in entries:
-        _put(edited, entries[_ORIENTATION], 1)
-    edited[link : link + 4] = bytes(4)  # the second directory holds nothing but the preview
+    for entry in directory.entries:
+        if entry.tag == _ORIENTATION:
+            _put(edited, entry, 1)
+    struct.pack_into(f"{_order(exif)}H", edited, directory.start, directory.count)
+    edited[directory.link : directory.link + 4] = bytes(4)  # the second directory holds nothing but the preview
     return bytes(edited)
 
 
-def with_size(exif: bytes, width: int, height: int) -> bytes:
+def with_pixel_size(exif: bytes, width: int, height: int) -> bytes:
     """The same data with the picture's size in pixels, where they give one."""
-    pointer = _directory(exif, 0)[0].get(_EXIF_POINTER)
-    if pointer is None:
-        return exif
-    entries, _ = _directory(exif, pointer.value)
+    pointer = _first(_directory(exif, 0), _EXIF_POINTER)
+    directory = _directory(exif, pointer.value) if pointer is not None else None
     edited = bytearray(exif)
-    for tag, value in ((_WIDTH, width), (_HEIGHT, height)):
-        if tag in entries:
-            _put(edited, entries[tag], value)
+    for entry in directory.entries if directory is not None else ():
+        if entry.tag in (_WIDTH, _HEIGHT):
+            _put(edited, entry, width if entry.tag == _WIDTH else height)
     return bytes(edited)
 
 
-def _directory(exif: bytes, start: int) -> tuple[dict[int, _Entry], int | None]:
-    """Single whole numbers of the directory at `start` (0: the first), and the place of its link to the next one.
+def _order(exif: bytes | bytearray) -> str:
+    return "<" if exif[:2] == b"II" else ">"
 
-    The link is None where no directory can be made out.
+
+def _first(directory: _Directory | None, tag: int) -> _Entry | None:
+    return next((entry for entry in directory.entries if entry.tag == tag), None) if directory is not None else None
+
+
+def _directory(exif: bytes, start: int) -> _Directory | None:
+    """The directory at `start` (0: the first); None where none can be made out.
+
+    What counts is how many entries there are, not how many it says: reading ends where no more fit, and at the first
+    that is of no known type (behind the entries stands the link, whose bytes are none).
     """
-    order = {b"II*\x00": "<", b"MM\x00*": ">"}.get(exif[:4])
-    if order is None or len(exif) < 8:
-        return {}, None
+    if exif[:4] not in (b"II*\x00", b"MM\x00*") or len(exif) < 8:
+        return None
+    order = _order(exif)
     start = start or struct.unpack_from(f"{order}L", exif, 4)[0]
     if not 8 <= start <= len(exif) - 2:
-        return {}, None
-    count = struct.unpack_from(f"{order}H", exif, start)[0]
-    link = start + 2 + 12 * count
-    if link + 4 > len(exif):
-        return {}, None
-    entries = {}
-    for at in range(start + 2, link, 12):
+        return None
+    told = struct.unpack_from(f"{order}H", exif, start)[0]
+    entries, count = [], 0
+    for at in range(start + 2, min(start + 2 + 12 * told, len(exif) - 11), 12):
         tag, kind, values = struct.unpack_from(f"{order}HHL", exif, at)
+        if kind not in _KINDS:
+            break
+        count += 1
         if values == 1 and kind in (_SHORT, _LONG):
             value = struct.unpack_from(order + ("H" if kind == _SHORT else "L"), exif, at + 8)[0]
-            entries[tag] = _Entry(at, kind, value)
-    return entries, link
+            entries.append(_Entry(at, tag, kind, value))
+    return _Directory(start, count, tuple(entries)) if count or not told else None
 
 
 def _put(exif: bytearray, entry: _Entry, value: int) -> None:
     """Write one whole number, as a long one, which the directory has room for, where a short one cannot hold it."""
-    order = "<" if exif[:2] == b"II" else ">"
+    order = _order(exif)
     kind = entry.kind if value < 2**16 else _LONG
     struct.pack_into(f"{order}H", exif, entry.at + 2, kind)
     struct.pack_into(f"{order}L", exif, entry.at + 8, 0)

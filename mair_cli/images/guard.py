@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import logging
 import os
 import stat
 import struct
-import sys
 import threading
 import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from PIL import Image, UnidentifiedImageError
 
 from mair_cli.errors import ImageError
+from mair_cli.host_memory import free_host_memory
+
+_log = logging.getLogger(__name__)
 
 DEFAULT_MAX_OUTPUT_PIXELS: Final = 1_000_000_000
 """Bound on the pixels of a result, over all its frames, where the caller names none."""
 
-DAMAGE: Final = (
+_DECODER_ERRORS: Final = (
     OSError,
     ValueError,
     TypeError,
@@ -39,11 +43,14 @@ DAMAGE: Final = (
     MemoryError,
     struct.error,
     zlib.error,
-    Image.DecompressionBombError,
 )
-"""What decoders raise on damaged files: their authors did not foresee every damage."""
+"""What decoding libraries raise on damaged files: their authors did not foresee every damage."""
 
-_LARGEST_STREAM: Final = 4 << 30
+DAMAGE: Final = (OSError, ValueError, EOFError, MemoryError, struct.error, zlib.error)
+"""What damage looks like once `library_errors` has spoken for the libraries. Any other error is a fault of ours."""
+
+_ALWAYS_ALLOWED: Final = 1 << 28  # not worth asking the system how much is free
+_MAX_STREAM_BYTES: Final = 4 << 30
 
 _pillow_lock = threading.RLock()
 """Pillow's bound on pixels and Python's warning filters are global: one thread at a time changes them."""
@@ -67,23 +74,36 @@ class Limit:
                 f"{_megapixels(self.pixels)}; --max-pixels raises it"
             )
 
+    @property
+    def input_pixels(self) -> int:
+        """The bound as one on what is decoded."""
+        return -(-self.pixels // self.scale**2)
+
+
+def check_memory(needed: int, name: str) -> None:
+    """Raise ImageError where decoding takes more bytes than are free now: the machine would stop, not the picture."""
+    if needed > _ALWAYS_ALLOWED and needed > (free := free_host_memory()):
+        raise ImageError(f"{name}: decoding it takes about {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free")
+
 
 def _megapixels(pixels: int) -> str:
     return f"{pixels / 1e6:,.0f} megapixels" if pixels >= 1e7 else f"{pixels:,} pixels"
 
 
 @contextmanager
-def opened(source: Path | BinaryIO, name: str | None) -> Iterator[tuple[BinaryIO, str]]:
+def open_stream(source: Path | BinaryIO, name: str | None) -> Iterator[tuple[BinaryIO, str]]:
     """A seekable stream of the file, and the name to call it by."""
     if not isinstance(source, Path):
         called = name or "standard input"
+        if _is_device(source):
+            raise ImageError(f"{called}: a device holds no picture")
         if source.seekable():
             source.seek(0)
             yield source, called
             return
-        data = source.read(_LARGEST_STREAM + 1)
-        if len(data) > _LARGEST_STREAM:
-            raise ImageError(f"{called}: more than {_LARGEST_STREAM >> 30} GiB; give a file instead")
+        data = source.read(_MAX_STREAM_BYTES + 1)
+        if len(data) > _MAX_STREAM_BYTES:
+            raise ImageError(f"{called}: more than {_MAX_STREAM_BYTES >> 30} GiB; give a file instead")
         yield io.BytesIO(data), called
         return
     called = name or str(source)
@@ -98,8 +118,17 @@ def opened(source: Path | BinaryIO, name: str | None) -> Iterator[tuple[BinaryIO
         yield stream, called
 
 
+def _is_device(source: BinaryIO) -> bool:
+    """Whether a stream comes from a device that could go on for ever."""
+    try:
+        mode = os.fstat(source.fileno()).st_mode
+    except (OSError, AttributeError):  # only in memory
+        return False
+    return stat.S_ISBLK(mode) or (stat.S_ISCHR(mode) and not source.isatty())
+
+
 @contextmanager
-def unwarned() -> Iterator[None]:
+def warnings_ignored() -> Iterator[None]:
     """Silence Python's warnings, one thread at a time."""
     with _pillow_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -107,14 +136,29 @@ def unwarned() -> Iterator[None]:
 
 
 @contextmanager
-def guarded(name: str) -> Iterator[None]:
-    """Silence the decoders, and turn what they raise into an ImageError naming the file."""
+def library_errors() -> Iterator[None]:
+    """Around calls of a decoding library, and nothing else: what it raises is about the file, so a ValueError.
+
+    OSError, MemoryError and Pillow's DecompressionBombError, which say more, pass.
+    """
+    try:
+        yield
+    except (OSError, MemoryError, Image.DecompressionBombError):
+        raise
+    except _DECODER_ERRORS as error:
+        told = "" if isinstance(error, LookupError | AttributeError | TypeError | AssertionError) else str(error)
+        raise ValueError(told) from error
+
+
+@contextmanager
+def decoding(name: str) -> Iterator[None]:
+    """Silence the decoders, and turn what a damaged file makes them and our parsers raise into an ImageError."""
     reader_log = logging.getLogger("tifffile")
     level = reader_log.level
-    with unwarned():
+    with warnings_ignored():
         reader_log.setLevel(logging.CRITICAL + 1)
         try:
-            with pillow_bound(None):
+            with pillow_pixel_limit(None):
                 yield
         except Image.DecompressionBombError as error:
             raise ImageError(
@@ -126,30 +170,22 @@ def guarded(name: str) -> Iterator[None]:
             reader_log.setLevel(level)
 
 
-@contextmanager
-def muted() -> Iterator[None]:
-    """Keep what C libraries (libtiff, OpenJPEG) write to standard error out of the user's sight.
+@cache
+def silence_libtiff() -> None:
+    """Keep Pillow's libtiff from writing its errors to standard error; they come as exceptions too.
 
-    They write to the file descriptor itself and offer no other way; while it lasts, nothing else can write there.
+    Pillow offers no way to do so, libtiff itself does. Where Pillow's build hides the function, the lines stay.
     """
+    from PIL import _imaging
+
     try:
-        sys.stderr.flush()
-        kept = os.dup(2)
-    except (OSError, ValueError, AttributeError):  # there is no standard error
-        yield
-        return
-    try:
-        void = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(void, 2)
-        os.close(void)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
+    except (OSError, AttributeError):
+        _log.debug("libtiff cannot be silenced here")
 
 
 @contextmanager
-def pillow_bound(pixels: int | None) -> Iterator[None]:
+def pillow_pixel_limit(pixels: int | None) -> Iterator[None]:
     """Make Pillow refuse pictures of more than `pixels` wherever it meets one inside a file; None: none."""
     before = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = None if pixels is None else -(-pixels // 2)  # it refuses at twice this
@@ -168,6 +204,6 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno is not None:
         return (error.strerror or "the file is damaged").lower()
     text = " ".join(str(error).split())
-    if not text or isinstance(error, LookupError | AttributeError | TypeError | AssertionError):
+    if not text:
         return "the file is damaged"
     return f"the file is damaged ({text[:120]})"

@@ -15,8 +15,10 @@ from typing import BinaryIO, Final
 
 PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _PNG_COLOR: Final = (b"gAMA", b"cHRM", b"sRGB", b"cICP")
-_LARGEST_NOTE: Final = 1 << 20  # bytes of a chunk before the pixels that is worth reading
-_MANY_PAGES: Final = 10_000
+_MAX_METADATA_CHUNK: Final = 1 << 20  # bytes of a chunk before the pixels that is worth reading
+_MAX_PAGES: Final = 10_000
+_JPEG_MARKER: Final = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # what neither data nor restarts look like
+_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def read_png_header(stream: BinaryIO) -> PngHeader:
     fields: tuple[int, ...] | None = None
     transparent: tuple[int, ...] | None = None
     color = []
-    for name, content in png_chunks(stream, _LARGEST_NOTE):
+    for name, content in png_chunks(stream, _MAX_METADATA_CHUNK):
         if name == b"IDAT":
             break
         if name == b"IHDR":
@@ -169,7 +171,7 @@ class _TiffReader:
             claimed += items * self._SIZES.get(kind, 1)
             if kind in (1, 3, 4, 16):
                 values[tag] = self._numbers(kind, items, block[at + 4 + struct.calcsize(f"<{code}") : at + entry_size])
-        if claimed > 4 * self.size + _LARGEST_NOTE:
+        if claimed > 4 * self.size + _MAX_METADATA_CHUNK:
             raise ValueError("its directory claims more than the file holds")
         return values, following
 
@@ -192,8 +194,8 @@ def read_tiff_pages(stream: BinaryIO) -> list[TiffPage]:
     seen: set[int] = set()
     offset = reader.first
     while offset and offset not in seen:
-        if len(pages) == _MANY_PAGES:
-            raise ValueError(f"it has more than {_MANY_PAGES} pages")
+        if len(pages) == _MAX_PAGES:
+            raise ValueError(f"it has more than {_MAX_PAGES} pages")
         seen.add(offset)
         tags, following = reader.directory(offset)
         pages.append(_tiff_page(offset, tags))
@@ -246,6 +248,23 @@ def avif_depth(head: bytes) -> int:
     return (12 if flags & 0x20 else 10) if flags & 0x40 else 8
 
 
+def avif_code_points(head: bytes) -> tuple[int, int] | None:
+    """Code points (H.273) of primaries and transfer function in the beginning of an AVIF file; None for none."""
+    at = head.find(b"colrnclx")
+    return struct.unpack_from(">HH", head, at + 8) if 0 <= at <= len(head) - 12 else None
+
+
+def jpeg2000_profile(stream: BinaryIO) -> bytes | None:
+    """The ICC profile in the header of a JP2 file (ISO 15444-1, I.5.3.3); None for none."""
+    stream.seek(0)
+    head = stream.read(_MAX_METADATA_CHUNK)
+    at = head.find(b"colr\x02", 0, max(head.find(b"jp2c"), 0))
+    if at < 4:
+        return None
+    length = int.from_bytes(head[at - 4 : at], "big")
+    return head[at + 7 : at - 4 + length]
+
+
 @dataclass(frozen=True)
 class PnmHeader:
     """Header of a portable pixmap: `kind` "P2", "P3", "P5" or "P6"; the samples begin at `start`."""
@@ -287,3 +306,35 @@ def webp_size(head: bytes) -> tuple[int, int] | None:
     if kind == b"VP8 ":
         return int.from_bytes(data[6:8], "little") & 0x3FFF, int.from_bytes(data[8:10], "little") & 0x3FFF
     return None
+
+
+def gif_size(head: bytes) -> tuple[int, int] | None:
+    """Width and height of a GIF file's canvas, its first frame included; None where the beginning holds no frame."""
+    if len(head) < 13:
+        return None
+    width, height, flags = struct.unpack_from("<HHB", head, 6)
+    at = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
+    while head[at : at + 1] == b"!":  # extensions: a label, and blocks up to an empty one
+        at += 2
+        while at < len(head) and head[at]:
+            at += 1 + head[at]
+        at += 1
+    if head[at : at + 1] != b"," or len(head) < at + 9:
+        return None
+    left, top, across, down = struct.unpack_from("<4H", head, at + 1)
+    return max(width, left + across), max(height, top + down)
+
+
+def jpeg_scans(stream: BinaryIO, most: int) -> int:
+    """Number of scans of a JPEG file, counted no further than `most`."""
+    stream.seek(0)
+    data = stream.read()
+    at, scans = 2, 0
+    while scans < most and (found := _JPEG_MARKER.search(data, at)) is not None:
+        marker = found[0][1]
+        if marker == _END_OF_IMAGE:
+            break
+        scans += marker == _START_OF_SCAN
+        length = int.from_bytes(data[found.end() : found.end() + 2], "big")
+        at = found.end() + max(length, 2)
+    return scans

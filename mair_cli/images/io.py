@@ -9,9 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+import numpy.typing as npt
+
+from mair_cli.errors import ImageError
 from mair_cli.images.formats import FORMATS, WRITERS, default_format, extension_for, writable_format
 from mair_cli.images.guard import DEFAULT_MAX_OUTPUT_PIXELS, Limit
-from mair_cli.images.picture import Animation, ImageInfo, Picture, Samples, convert_depth
+from mair_cli.images.picture import Animation, ImageInfo, Picture, Samples, as_rgb8, convert_depth
 from mair_cli.images.read import read, read_info
 from mair_cli.images.write import write
 
@@ -23,11 +27,13 @@ __all__ = [
     "ImageInfo",
     "Picture",
     "Samples",
+    "as_rgb8",
     "convert_depth",
     "default_format",
     "extension_for",
     "probe",
     "read_picture",
+    "read_rgb8",
     "writable_format",
     "write_picture",
 ]
@@ -58,6 +64,17 @@ def read_picture(
     """
     limit = DEFAULT_MAX_OUTPUT_PIXELS if max_output_pixels is None else max_output_pixels
     return read(source, name, Limit(limit, scale))
+
+
+def read_rgb8(source: Path | BinaryIO, name: str | None = None) -> npt.NDArray[np.uint8]:
+    """The one still picture of a file as (H, W, 3) RGB uint8, C-contiguous, without its alpha; see `as_rgb8`.
+
+    Raises ImageError as `read_picture` does, and for an animation.
+    """
+    picture = read_picture(source, name)
+    if isinstance(picture, Animation):
+        raise ImageError(f"{name or source}: it is an animation, and one picture is wanted")
+    return as_rgb8(picture.color)
 
 
 def probe(

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mair_cli.images.formats import default_format
+from mair_cli.images.metadata import Metadata
 
 Samples: TypeAlias = npt.NDArray[Any]
 """uint8, uint16 or float32: see `Picture`."""
@@ -24,10 +25,11 @@ class Picture:
         icc_profile: the profile `color` is to be read with; None where the file had none, or where its colours had to
             be converted (CMYK, Lab): `color` is sRGB then.
         exif: EXIF data as a TIFF stream without the "Exif" prefix, its orientation reset to 1; None for none.
-        format: the file's format, a value of `image_formats.FORMATS` ("PNG", "JPEG", ...).
+        format: the file's format, a value of `formats.FORMATS` ("PNG", "JPEG", ...).
         lossless: whether the file held its samples without loss.
         png_color: chunks of a PNG file that say how its colours are meant (gAMA, cHRM, sRGB, cICP), by name. Only PNG
             files can hold them again.
+        metadata: what else the file says about the picture.
         jpeg_quality: how strongly the samples were compressed, 1..100 on libjpeg's scale, where they are those of a
             JPEG file, turned at most. No picture made of these, `dataclasses.replace` included, takes it over.
     """
@@ -39,6 +41,7 @@ class Picture:
     format: str = "PNG"
     lossless: bool = True
     png_color: tuple[tuple[bytes, bytes], ...] = ()
+    metadata: Metadata = field(default_factory=Metadata)
     jpeg_quality: int | None = field(default=None, init=False)
 
     @property
@@ -115,7 +118,7 @@ class ImageInfo:
         return default_format(self.format, self.lossless, dtype=self.dtype, animated=self.frames > 1)
 
 
-def greatest(samples: Samples) -> np.float32:
+def full_scale(samples: Samples) -> np.float32:
     """The value of white, or of full opacity, in the type of `samples`."""
     return np.float32(1 if samples.dtype == np.float32 else np.iinfo(samples.dtype).max)
 
@@ -128,10 +131,18 @@ def convert_depth(samples: Samples, dtype: str) -> Samples:
     if samples.dtype == dtype:
         return samples
     if dtype == "float32":
-        return samples.astype(np.float32) / greatest(samples)
+        return samples.astype(np.float32) / full_scale(samples)
     if samples.dtype == np.float32:
         scaled = np.nan_to_num(samples, nan=0.0).clip(0, 1) * np.float32(np.iinfo(dtype).max)
         return np.rint(scaled).astype(np.uint8 if dtype == "uint8" else np.uint16)
     if dtype == "uint16":
         return samples.astype(np.uint16) * np.uint16(257)
     return ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def as_rgb8(color: Samples) -> npt.NDArray[np.uint8]:
+    """(H, W, 3) or (H, W) samples of any type as (H, W, 3) uint8: rounded, gray on all three channels."""
+    samples = convert_depth(color, "uint8")
+    if samples.ndim == 2:
+        samples = np.repeat(samples[:, :, None], 3, axis=2)
+    return np.ascontiguousarray(samples)

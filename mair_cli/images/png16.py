@@ -24,7 +24,7 @@ _ADAM7: Final = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 
 """First column, first row, column step and row step of each pass of an interlaced file."""
 
 _COLOR_TYPES: Final = {1: 0, 2: 4, 3: 2, 4: 6}
-_BLOCK: Final = 1 << 20  # bytes of rows filtered and compressed at a time
+_BLOCK_BYTES: Final = 1 << 20  # bytes of rows filtered and compressed at a time
 
 
 def read_png16(stream: BinaryIO, header: PngHeader) -> Deep:
@@ -146,7 +146,7 @@ def write_png16(stream: BinaryIO, samples: Deep, ancillary: list[tuple[bytes, by
     for name, content in ancillary:
         _put_chunk(stream, name, content)
     packer = zlib.compressobj(DEFLATE_LEVEL, strategy=zlib.Z_FILTERED)
-    step = max(1, _BLOCK // (width * channels * 2))
+    step = max(1, _BLOCK_BYTES // (width * channels * 2))
     above = np.zeros((1, width * channels * 2), np.uint8)
     for row in range(0, height, step):
         block = np.ascontiguousarray(samples[row : row + step].astype(">u2")).view(np.uint8).reshape(-1, above.shape[1])

@@ -7,8 +7,10 @@ becomes an ImageError of one line.
 from __future__ import annotations
 
 import logging
+import math
 import os
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -18,24 +20,37 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from mair_cli.errors import ImageError
 from mair_cli.images import deep_samples, headers, tiff_tags
-from mair_cli.images.color import inks_to_rgb, split
-from mair_cli.images.exif import orientation_of, strip_prefix, upright
-from mair_cli.images.formats import READABLE
-from mair_cli.images.guard import DAMAGE, Limit, guarded, muted, opened, pillow_bound
+from mair_cli.images.color import cmyk_to_rgb, match_profile, split
+from mair_cli.images.color_encoding import ColorEncoding, from_code_points
+from mair_cli.images.exif import orientation_of, reset_orientation, strip_prefix
+from mair_cli.images.formats import READABLE, WRITERS
+from mair_cli.images.guard import (
+    Limit,
+    check_memory,
+    decoding,
+    library_errors,
+    open_stream,
+    pillow_pixel_limit,
+    silence_libtiff,
+)
 from mair_cli.images.jpeg_quality import jpeg_quality
+from mair_cli.images.metadata import Metadata, read_metadata
 from mair_cli.images.picture import Animation, ImageInfo, Picture, Samples
 from mair_cli.images.png16 import read_png16
 
 _log = logging.getLogger(__name__)
 
-_HEAD: Final = 1 << 16
-_DEFLATE_BEST: Final = 1040  # no deflate stream unpacks to more times its own length
-_LZW_BEST: Final = 2731  # nor one of GIF's: 4096 pixels for 12 bits
-_LARGE: Final = 1 << 26  # below this, a canvas that is mostly empty does no harm
+_HEADER_BYTES: Final = 1 << 16
+_MAX_DEFLATE_RATIO: Final = 1040  # no deflate stream unpacks to more times its own length
+_MAX_LZW_RATIO: Final = 2731  # nor one of GIF's: 4096 pixels for 12 bits
+_OPENING_BYTES: Final = 16  # memory per pixel of the canvas that opening a GIF or WebP file takes
+_MAX_SCANS: Final = 100  # of a progressive JPEG file, each of which takes as long as a picture; encoders make about ten
+_MAX_METADATA: Final = 1 << 26  # bytes over all pages of a TIFF file, which may all point to the same ones
+_HARMLESS_CANVAS: Final = 1 << 26  # below this, a canvas that is mostly empty does no harm
 _LOSSY: Final = frozenset({"JPEG", "MPO", "AVIF", "JPEG2000"})
 _ANIMATED: Final = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
 _TIFF_STARTS: Final = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
-_STRANGERS: Final = (
+_UNSUPPORTED_SIGNATURES: Final = (
     (4, (b"ftyphei", b"ftyphev", b"ftypmif1", b"ftypmsf1"), "HEIF"),
     (0, (b"\x76\x2f\x31\x01",), "OpenEXR"),
     (0, (b"\xff\x0a", b"\0\0\0\x0cJXL "), "JPEG XL"),
@@ -50,7 +65,7 @@ class _File:
     """An image file of which the header has been read.
 
     `image` is Pillow's view of it, None where Pillow cannot open it. At most one of `png`, `pages`, `pnm` and `bits`
-    says by what other way the pixels are decoded.
+    says by what other way the pixels are decoded. `told_profile` is a profile that Pillow does not look for.
     """
 
     name: str
@@ -66,6 +81,7 @@ class _File:
     pages: tuple[tuple[int, headers.TiffPage], ...] = ()
     pnm: headers.PnmHeader | None = None
     bits: int = 8
+    told_profile: bytes | None = None
 
     @property
     def info(self) -> dict[str | tuple[int, int], object]:
@@ -73,9 +89,19 @@ class _File:
         return self.image.info if self.image is not None else {}
 
     @property
+    def decoding_bytes(self) -> int:
+        """About how much memory decoding takes at most: what is kept of each frame, and copies of one on the way."""
+        if self.pages:
+            kept = [page.width * page.height * page.samples * -(-page.bits // 8) for _, page in self.pages]
+        else:
+            channels = len(self.image.getbands()) if self.image is not None else 4
+            kept = [self.width * self.height * channels * (-(-self.bits // 8))] * self.frames
+        return sum(kept) + 3 * max(kept)
+
+    @property
     def profile(self) -> bytes | None:
         """The ICC profile."""
-        found = self.info.get("icc_profile")
+        found = self.info.get("icc_profile") or self.told_profile
         return found if isinstance(found, bytes) and len(found) > 128 else None
 
     @property
@@ -83,8 +109,17 @@ class _File:
         """EXIF data without prefix, not yet made upright. Some formats give them only after the pixels."""
         found = self.info.get("exif")
         if found is None and self.image is not None and "Raw profile type exif" in self.info:
-            found = self.image.getexif().tobytes()
+            with library_errors():
+                found = self.image.getexif().tobytes()
         return strip_prefix(found) if isinstance(found, bytes) and found else None
+
+    @property
+    def metadata(self) -> Metadata:
+        """What else is told of a picture that is decoded, for an upright one; pages of a TIFF file have their own."""
+        if self.image is None or self.pages:
+            return Metadata()
+        with library_errors():
+            return read_metadata(self.image).upright()
 
     @property
     def jpeg_quality(self) -> int | None:
@@ -100,62 +135,85 @@ class _File:
 
 
 def read(source: Path | BinaryIO, name: str | None, limit: Limit) -> Picture | Animation:
-    """See `image_io.read_picture`."""
-    with opened(source, name) as (stream, called), guarded(called):
-        file = _inspect(stream, called, limit)
-        with pillow_bound(-(-limit.pixels // limit.scale**2)):
+    """See `io.read_picture`."""
+    with open_stream(source, name) as (stream, called), decoding(called):
+        file = _read_header(stream, called, limit)
+        check_memory(file.decoding_bytes, called)
+        with pillow_pixel_limit(limit.input_pixels):
             if file.pages:
-                with muted():
-                    return _read_tiff(file)
+                silence_libtiff()
+                return _read_tiff(file)
             if file.frames > 1:
-                with pillow_bound(file.width * file.height):  # a frame may make the canvas larger, and take memory
+                with pillow_pixel_limit(
+                    file.width * file.height
+                ):  # a frame may make the canvas larger, and take memory
                     return _read_frames(file, limit)
             return _read_still(file, limit)
 
 
 def read_info(source: Path | BinaryIO, name: str | None, limit: Limit) -> ImageInfo:
-    """See `image_io.probe`."""
-    with opened(source, name) as (stream, called), guarded(called):
-        file = _inspect(stream, called, limit)
+    """See `io.probe`."""
+    with open_stream(source, name) as (stream, called), decoding(called):
+        file = _read_header(stream, called, limit)
         size = (file.width, file.height) if file.first_orientation < 5 else (file.height, file.width)
         return ImageInfo(*size, file.frames, file.format, file.dtype, file.lossless, file.jpeg_quality)
 
 
-def _inspect(stream: BinaryIO, name: str, limit: Limit) -> _File:
+def _read_header(stream: BinaryIO, name: str, limit: Limit) -> _File:
     """Read the header: what the file holds, and how it has to be decoded."""
-    head = stream.read(_HEAD)
+    head = stream.read(_HEADER_BYTES)
     if not head:
         raise ImageError(f"{name}: the file is empty")
     if head.startswith(_TIFF_STARTS):
-        return _inspect_tiff(stream, name, limit)
+        return _read_tiff_header(stream, name, limit)
     png = headers.read_png_header(stream) if head.startswith(headers.PNG_SIGNATURE) else None
-    if png is not None:
-        limit.check(png.width, png.height, 1, name)
-        if png.decoded_bytes > _DEFLATE_BEST * stream.seek(0, os.SEEK_END):
-            raise ImageError(f"{name}: cannot be read: the file is too short for {png.width}×{png.height} pixels")
-    if head[:4] == b"RIFF" and (size := headers.webp_size(head)):
-        limit.check(*size, 1, name)  # opening it already takes memory for the canvas
+    _check_canvas(head, png, stream, name, limit)
     stream.seek(0)
     try:
-        Image.init()
-        image = Image.open(stream, formats=[kind for kind in READABLE if kind in Image.OPEN])
+        with library_errors(), pillow_pixel_limit(limit.input_pixels):
+            Image.init()
+            image = Image.open(stream, formats=[kind for kind in READABLE if kind in Image.OPEN])
+            pictures = int(getattr(image, "n_frames", 1))  # counted in the file by some readers
     except UnidentifiedImageError:
-        for at, starts, kind in _STRANGERS:
+        for at, starts, kind in _UNSUPPORTED_SIGNATURES:
             if head[at : at + 12].startswith(starts):
                 raise ImageError(f"{name}: {kind} files are not read; convert it, say to PNG") from None
         raise
     form = {"DIB": "BMP"}.get(image.format or "", image.format or "")
     file = _File(name, stream, form, *image.size, image=image, lossless=form not in _LOSSY)
     limit.check(*image.size, 1, name)
-    if form == "GIF" and image.width * image.height > max(_LARGE, _LZW_BEST * stream.seek(0, os.SEEK_END)):
-        raise ImageError(f"{name}: cannot be read: the file is too short for {image.width}×{image.height} pixels")
+    if image.info.get("progressive") and headers.jpeg_scans(stream, _MAX_SCANS + 1) > _MAX_SCANS:
+        raise ImageError(f"{name}: it has more than {_MAX_SCANS} scans, which no encoder makes")
     if form in _ANIMATED:
-        file.frames = int(getattr(image, "n_frames", 1)) - bool(image.info.get("default_image"))
-    elif getattr(image, "n_frames", 1) > 1 and form == "MPO":
+        file.frames = pictures - bool(image.info.get("default_image"))
+    elif pictures > 1 and form == "MPO":
         _log.warning("%s: only the first of its pictures is read", name)
     limit.check(file.width, file.height, file.frames, name)
     _choose_decoder(file, png, head)
     return file
+
+
+def _check_canvas(head: bytes, png: headers.PngHeader | None, stream: BinaryIO, name: str, limit: Limit) -> None:
+    """Refuse what takes too much memory when it is merely opened, or is too short for what it claims to be."""
+    if png is not None:
+        limit.check(png.width, png.height, 1, name)
+        if png.decoded_bytes > _MAX_DEFLATE_RATIO * _size(stream):
+            raise ImageError(f"{name}: cannot be read: the file is too short for {png.width}×{png.height} pixels")
+    gif = head[:3] == b"GIF"
+    canvas = headers.gif_size(head) if gif else headers.webp_size(head) if head[:4] == b"RIFF" else None
+    if canvas is None:
+        return
+    limit.check(*canvas, 1, name)
+    size, pixels = f"{canvas[0]}×{canvas[1]}", math.prod(canvas)
+    if not gif and max(canvas) > WRITERS["WEBP"].largest:
+        raise ImageError(f"{name}: cannot be read: no WebP picture has {size} pixels")
+    if gif and pixels > max(_HARMLESS_CANVAS, _MAX_LZW_RATIO * _size(stream)):
+        raise ImageError(f"{name}: cannot be read: the file is too short for {size} pixels")
+    check_memory(pixels * _OPENING_BYTES, name)
+
+
+def _size(stream: BinaryIO) -> int:
+    return stream.seek(0, os.SEEK_END)
 
 
 def _choose_decoder(file: _File, png: headers.PngHeader | None, head: bytes) -> None:
@@ -171,8 +229,10 @@ def _choose_decoder(file: _File, png: headers.PngHeader | None, head: bytes) -> 
             file.pnm, file.bits = pnm, 16
     elif file.format == "AVIF":
         file.bits = headers.avif_depth(head)
+        file.told_profile = _profile_by_code_points(headers.avif_code_points(head), file.name)
     elif file.format == "JPEG2000":
         file.bits, _ = headers.jpeg2000_depth(head)
+        file.told_profile = headers.jpeg2000_profile(file.stream)
     elif file.format == "WEBP":
         file.lossless = headers.webp_is_lossless(head)
     elif file.format == "SGI" and head[3] == 2:
@@ -182,7 +242,15 @@ def _choose_decoder(file: _File, png: headers.PngHeader | None, head: bytes) -> 
     file.dtype = "float32" if image.mode == "F" else "uint16" if file.bits > 8 else "uint8"
 
 
-def _inspect_tiff(stream: BinaryIO, name: str, limit: Limit) -> _File:
+def _profile_by_code_points(points: tuple[int, int] | None, name: str) -> bytes | None:
+    encoding = from_code_points(*points) if points is not None else ColorEncoding()
+    if encoding is None:
+        _log.warning("%s: the meaning of its colours (code points %s) is lost: they are taken for sRGB", name, points)
+        return None
+    return None if encoding.is_srgb else encoding.icc_profile(gray=False)
+
+
+def _read_tiff_header(stream: BinaryIO, name: str, limit: Limit) -> _File:
     found = headers.read_tiff_pages(stream)
     pages = tuple((index, page) for index, page in enumerate(found) if not page.reduced)
     if not pages:
@@ -194,13 +262,11 @@ def _inspect_tiff(stream: BinaryIO, name: str, limit: Limit) -> _File:
     first = pages[0][1]
     total = sum(page.width * page.height for _, page in pages)
     limit.check(first.width, first.height, len(pages), name, total)
-    image = None
+    image: Image.Image | None = None
     if all(page.pillow_keeps for _, page in pages):
         stream.seek(0)
-        try:
+        with suppress(OSError, ValueError), library_errors():  # a kind that Pillow does not know; tifffile may
             image = Image.open(stream, formats=("TIFF",))
-        except DAMAGE:
-            image = None  # a kind that Pillow does not know; tifffile may
     dtype = "float32" if first.kind == 3 else "uint16" if first.deep else "uint8"
     lossless = not any(page.jpeg for _, page in pages)
     return _File(name, stream, "TIFF", first.width, first.height, len(pages), dtype, lossless, image, pages=pages)
@@ -213,20 +279,31 @@ def _read_still(file: _File, limit: Limit) -> Picture:
     if file.png is not None and file.png.depth == 16:
         color, alpha = _split_png16(file, file.png)
         profile = file.profile
-        image.load()  # for EXIF data after the pixels
+        _load(image)  # for EXIF data after the pixels
     elif file.pnm is not None:
         color, alpha, profile = deep_samples.read_pnm(file.stream, file.pnm), None, None
     elif file.bits > 8 and not image.mode.startswith("I;16"):
         file.stream.seek(0)
         decode = deep_samples.read_av1 if file.format == "AVIF" else deep_samples.read_jpeg2000
-        with muted():
-            color, alpha = decode(file.stream.read(), file.bits, image.size, file.name)
+        color, alpha = decode(file.stream.read(), file.bits, image.size, file.name)
         profile = file.profile
     else:
-        image.load()
+        _load(image)
         limit.check(*image.size, 1, file.name)
         color, alpha, profile = split(image, file.profile, _transparent(file), file.name)
     return _picture(file, color, alpha, profile, file.exif, orientation_of(file.exif))
+
+
+def _load(image: Image.Image, frame: int | None = None) -> None:
+    """Decode the pixels, of the named frame."""
+    with library_errors():
+        if frame is not None:
+            image.seek(frame)
+        if image.format == "TIFF":
+            image.info.pop(
+                "xmp", None
+            )  # its orientation is a copy of the tag's, and Pillow would apply it in its place
+        image.load()
 
 
 def _split_png16(file: _File, header: headers.PngHeader) -> tuple[Samples, Samples | None]:
@@ -252,23 +329,25 @@ def _transparent(file: _File) -> tuple[int, ...] | None:
 def _picture(
     file: _File, color: Samples, alpha: Samples | None, profile: bytes | None, exif: bytes | None, orientation: int
 ) -> Picture:
-    kept = upright(exif) if exif else None
+    kept = reset_orientation(exif) if exif else None
     if exif and kept is None:
         _log.warning("%s: its EXIF data are damaged and are left out", file.name)
+    color, profile = match_profile(color, profile, file.name)
     picture = Picture(
-        color=_turn(color, orientation),
-        alpha=None if alpha is None else _turn(alpha, orientation),
+        color=_apply_orientation(color, orientation),
+        alpha=None if alpha is None else _apply_orientation(alpha, orientation),
         icc_profile=profile,
         exif=kept,
         format=file.format,
         lossless=file.lossless,
         png_color=file.png.color if file.png is not None else (),
+        metadata=file.metadata,
     )
     picture.jpeg_quality = file.jpeg_quality
     return picture
 
 
-def _turn(samples: Samples, orientation: int) -> Samples:
+def _apply_orientation(samples: Samples, orientation: int) -> Samples:
     """Apply an EXIF orientation."""
     if orientation > 4:
         samples = samples.swapaxes(0, 1)
@@ -292,8 +371,7 @@ def _read_frames(file: _File, limit: Limit) -> Animation:
     exif: bytes | None = None
     for index in range(skipped, file.frames + skipped):
         try:
-            image.seek(index)
-            image.load()
+            _load(image, index)
         except Image.DecompressionBombError:
             raise ImageError(f"{file.name}: its frames differ in size, which is not supported") from None
         seen += image.width * image.height
@@ -304,11 +382,11 @@ def _read_frames(file: _File, limit: Limit) -> Animation:
         frames.append(_picture(file, color, alpha, profile, exif, orientation_of(exif)))
     if len({(frame.width, frame.height) for frame in frames}) > 1:
         raise ImageError(f"{file.name}: its frames differ in size, which is not supported")
-    _unify(frames)
+    _unify_channels(frames)
     return Animation(frames, durations, 0 if plays < 0 else plays)
 
 
-def _unify(frames: list[Picture]) -> None:
+def _unify_channels(frames: list[Picture]) -> None:
     """Give all frames colour, or alpha, where any has it."""
     color = any(not frame.gray for frame in frames)
     alpha = any(frame.alpha is not None for frame in frames)
@@ -320,24 +398,29 @@ def _unify(frames: list[Picture]) -> None:
 
 
 def _read_tiff(file: _File) -> Picture | Animation:
-    pages = [_read_page(file, index, page) for index, page in file.pages]
+    room = _MAX_METADATA
+    pages = []
+    for index, page in file.pages:
+        tags = tiff_tags.read_tags(file.stream, page, file.name) if room > 0 else tiff_tags.PageTags()
+        if room > 0 >= (room := room - tags.size):
+            _log.warning("%s: its pages have too many EXIF data; those of later pages are left out", file.name)
+        pages.append(replace(_read_page(file, index, page, tags), metadata=tags.metadata.upright()))
     return pages[0] if len(pages) == 1 else Animation(pages, [0] * len(pages))
 
 
-def _read_page(file: _File, index: int, page: headers.TiffPage) -> Picture:
-    exif, profile = tiff_tags.read_tags(file.stream, page, file.name)
+def _read_page(file: _File, index: int, page: headers.TiffPage, tags: tiff_tags.PageTags) -> Picture:
+    exif, profile = tags.exif, tags.profile
     if file.image is None:
         color, alpha = deep_samples.read_tiff_page(file.stream, index, page, file.name)
         if color.ndim == 3 and color.shape[2] == 4:
-            color = inks_to_rgb(color, profile, file.name)
+            color = cmyk_to_rgb(color, profile, file.name)
             profile = None
         return _picture(file, color, alpha, profile, exif, page.orientation)
-    file.image.seek(index)
-    file.image.load()  # also turns it upright
+    _load(file.image, index)  # also turns it upright
     stored = (page.width, page.height) if page.orientation < 5 else (page.height, page.width)
     if file.image.size != stored:
         raise ValueError("its header contradicts itself")
     color, alpha, profile = split(file.image, profile, None, file.name)
     if page.deep and page.photometric == 0:  # Pillow leaves black for white at this depth
-        color = deep_samples.inverted(color)
+        color = deep_samples.invert(color)
     return _picture(file, color, alpha, profile, exif, 1)

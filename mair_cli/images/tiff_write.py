@@ -11,30 +11,32 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import BinaryIO, Final
 
 import numpy as np
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from mair_cli.images.exif import with_size
+from mair_cli.images.exif import with_pixel_size
 from mair_cli.images.formats import DEFLATE_LEVEL
-from mair_cli.images.guard import unwarned
+from mair_cli.images.guard import warnings_ignored
+from mair_cli.images.metadata import Metadata
 from mair_cli.images.picture import Samples
-from mair_cli.images.tiff_tags import PROFILE, put_exif
+from mair_cli.images.tiff_tags import IPTC, PROFILE, XMP, add_exif_tags
 
-_STRIP: Final = 1 << 20
-_CLASSIC_MOST: Final = 7 << 29
-_SHORT, _LONG, _LONG8, _UNDEFINED = 3, 4, 16, 7
+_STRIP_BYTES: Final = 1 << 20
+_MAX_CLASSIC_BYTES: Final = 7 << 29
+_BYTE, _SHORT, _LONG, _RATIONAL, _UNDEFINED, _LONG8 = 1, 3, 4, 5, 7, 16
 
 
 @dataclass(frozen=True)
 class TiffContent:
-    """One page: samples (H, W, C) with C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha; profile and EXIF data."""
+    """One page: samples (H, W, C) with C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha; and what is told of it."""
 
     samples: Samples
     profile: bytes | None
     exif: bytes | None
+    metadata: Metadata = field(default_factory=Metadata)
 
 
 def write_tiff(stream: BinaryIO, pages: Sequence[TiffContent]) -> None:
@@ -47,7 +49,7 @@ def write_tiff(stream: BinaryIO, pages: Sequence[TiffContent]) -> None:
     Raises:
         ValueError: the EXIF data cannot be made out.
     """
-    big = sum(page.samples.nbytes for page in pages) > _CLASSIC_MOST
+    big = sum(page.samples.nbytes for page in pages) > _MAX_CLASSIC_BYTES
     code = "Q" if big else "L"
     stream.write(struct.pack("<2sHHHQ", b"II", 43, 8, 0, 0) if big else struct.pack("<2sHL", b"II", 42, 0))
     link = 8 if big else 4
@@ -55,7 +57,7 @@ def write_tiff(stream: BinaryIO, pages: Sequence[TiffContent]) -> None:
         strips = list(_strips(page.samples))
         start = stream.seek(0, os.SEEK_END)
         start += stream.write(b"\0" * (start % 2))
-        with unwarned():  # about EXIF data that are not quite sound
+        with warnings_ignored():  # about EXIF data that are not quite sound
             block = _directory(page, [len(strip) for strip in strips], big).tobytes(start)
         stream.write(block)
         for strip in strips:
@@ -68,7 +70,7 @@ def write_tiff(stream: BinaryIO, pages: Sequence[TiffContent]) -> None:
 
 
 def _rows_per_strip(samples: Samples) -> int:
-    return max(1, _STRIP // max(1, samples[:1].nbytes))
+    return max(1, _STRIP_BYTES // max(1, samples[:1].nbytes))
 
 
 def _strips(samples: Samples) -> Iterator[bytes]:
@@ -88,7 +90,7 @@ def _directory(page: TiffContent, sizes: list[int], big: bool) -> ImageFileDirec
     height, width, channels = page.samples.shape
     directory = ImageFileDirectory_v2(b"II\x2b\x00\x08\x00\x00\x00" + bytes(8) if big else b"II\x2a\x00" + bytes(4))
     if page.exif:
-        put_exif(directory, with_size(page.exif, width, height))
+        add_exif_tags(directory, with_pixel_size(page.exif, width, height))
     alpha = channels in (2, 4)
     bits = page.samples.dtype.itemsize * 8
     floats = page.samples.dtype == np.float32
@@ -113,9 +115,15 @@ def _directory(page: TiffContent, sizes: list[int], big: bool) -> ImageFileDirec
     for tag, places in ((273, _running_sums(sizes)), (279, tuple(sizes))):
         directory.tagtype[tag] = _LONG8 if big else _LONG
         directory[tag] = places
-    if page.profile:
-        directory.tagtype[PROFILE] = _UNDEFINED
-        directory[PROFILE] = page.profile
+    for tag, content in ((PROFILE, page.profile), (XMP, page.metadata.xmp), (IPTC, page.metadata.iptc)):
+        if content:
+            directory.tagtype[tag] = _UNDEFINED if tag != XMP else _BYTE
+            directory[tag] = content
+    if page.metadata.dpi is not None:
+        for tag, density in zip((282, 283), page.metadata.dpi, strict=True):
+            directory.tagtype[tag] = _RATIONAL
+            directory[tag] = density
+        directory[296] = 2  # per inch
     return directory
 
 

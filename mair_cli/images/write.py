@@ -2,53 +2,46 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import os
 import secrets
+import stat
 import struct
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from mair_cli.errors import ImageError
-from mair_cli.images.exif import PREFIX, upright, with_size
+from mair_cli.images.color import gray_to_srgb
+from mair_cli.images.color_encoding import from_png_chunks
+from mair_cli.images.exif import PREFIX, reset_orientation, with_pixel_size
 from mair_cli.images.formats import DEFLATE_LEVEL, WRITERS, Writer
-from mair_cli.images.guard import unwarned
-from mair_cli.images.picture import Animation, Picture, Samples, convert_depth, greatest
+from mair_cli.images.guard import library_errors, warnings_ignored
+from mair_cli.images.metadata import png_density, png_notes, save_options
+from mair_cli.images.picture import Animation, Picture, Samples, convert_depth, full_scale
 from mair_cli.images.png16 import write_png16
 from mair_cli.images.tiff_write import TiffContent, write_tiff
 
 _log = logging.getLogger(__name__)
 
-_FAILURES: Final = (
-    OSError,
-    ValueError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    RuntimeError,
-    OverflowError,
-    MemoryError,
-    SyntaxError,
-    struct.error,
-)
-_LARGEST_JPEG_EXIF: Final = 65533 - 8
-_LONGEST: Final = {"PNG": 65_535, "GIF": 655_350, "WEBP": 2**24 - 1, "AVIF": 2**24 - 1}
+_MAX_JPEG_EXIF: Final = 65533 - 8
+_MAX_DURATION: Final = {"PNG": 65_535, "GIF": 655_350, "WEBP": 2**24 - 1, "AVIF": 2**24 - 1}
 """The longest a frame can be shown, in milliseconds."""
 
-_MOST_PLAYS: Final = 65_535
+_MAX_LOOPS: Final = 65_535
+_GRAY_AS_COLOR: Final = ("WEBP", "AVIF")
 _GIF_COLORS: Final = 255  # one of 256 is left for transparency
 
 
 def write(picture: Picture | Animation, target: Path | BinaryIO, form: str, quality: int | None) -> None:
-    """See `image_io.write_picture`; `form` is a key of `WRITERS`."""
+    """See `io.write_picture`; `form` is a key of `WRITERS`."""
     name = str(target) if isinstance(target, Path) else "standard output"
     frames = picture.frames if isinstance(picture, Animation) else [picture]
     writer = WRITERS[form]
@@ -58,10 +51,11 @@ def write(picture: Picture | Animation, target: Path | BinaryIO, form: str, qual
         if max(frame.width, frame.height) > writer.largest:
             size = f"{frame.width}×{frame.height}"
             raise ImageError(f"{name}: {form} holds at most {writer.largest} pixels a side, not {size}; write PNG")
-    fitted = [_fit(frame, form, writer, name) for frame in frames]
-    with _target(target, name) as stream:
+    fitted = [_fit_to_format(frame, form, writer, name) for frame in frames]
+    with _open_target(target, name) as stream:
         if form == "TIFF":
-            write_tiff(stream, [TiffContent(_stack(frame), frame.icc_profile, frame.exif) for frame in fitted])
+            pages = [TiffContent(_interleave(f), f.icc_profile, f.exif, f.metadata) for f in fitted]
+            write_tiff(stream, pages)
         elif len(frames) > 1:
             assert isinstance(picture, Animation)
             _write_animation(Animation(fitted, picture.durations, picture.loop), stream, form, quality)
@@ -70,34 +64,52 @@ def write(picture: Picture | Animation, target: Path | BinaryIO, form: str, qual
 
 
 @contextmanager
-def _target(target: Path | BinaryIO, name: str) -> Iterator[BinaryIO]:
+def _open_target(target: Path | BinaryIO, name: str) -> Iterator[BinaryIO]:
     """A stream to encode into; what went there reaches `target` whole or not at all."""
     try:
-        if isinstance(target, Path):
-            with _beside(target) as stream:
+        if isinstance(target, Path) and not _is_special(target):
+            with atomic_write(target) as stream:
                 yield stream
         else:
             memory = io.BytesIO()
             yield memory
-            target.write(memory.getbuffer())
-            target.flush()
+            with target.open("wb", buffering=0) if isinstance(target, Path) else nullcontext(target) as out:
+                out.write(memory.getbuffer())
+                out.flush()
     except BrokenPipeError:
         raise  # nobody reads any more: not the picture's fault, and no news for the user
-    except _FAILURES as error:
+    except (OSError, ValueError, MemoryError, OverflowError, struct.error) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or "not enough memory"
         raise ImageError(f"{name}: cannot be written: {' '.join(reason.split())[:150].lower()}") from error
 
 
+def _is_special(target: Path) -> bool:
+    """Whether it is a pipe or a device, which must be written to, never replaced by a file."""
+    try:
+        mode = target.stat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
 @contextmanager
-def _beside(target: Path) -> Iterator[BinaryIO]:
-    """A new file in `target`'s folder that takes its name at the end, or vanishes if anything goes wrong."""
+def atomic_write(target: Path) -> Iterator[BinaryIO]:
+    """A new file that takes the name of `target` at the end, with its permissions, or vanishes if anything goes wrong.
+
+    Where `target` is a symbolic link, the file that it leads to is replaced and the link stays.
+    """
+    target = target.resolve()
+    mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
     partial = target.with_name(f".mair-{secrets.token_hex(6)}.part")
-    descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(partial, flags, 0o666 if mode is None else mode & 0o600)
     try:
         with os.fdopen(descriptor, "w+b") as stream:
             yield stream
             stream.flush()
-            os.fsync(stream.fileno())
+            _sync(stream.fileno())
+        if mode is not None:
+            partial.chmod(mode)
         partial.replace(target)
     except BaseException:  # Ctrl-C too
         with suppress(OSError):
@@ -105,19 +117,29 @@ def _beside(target: Path) -> Iterator[BinaryIO]:
         raise
 
 
-def _fit(picture: Picture, form: str, writer: Writer, name: str) -> Picture:
+def _sync(descriptor: int) -> None:
+    """Wait until a file is on its disk, where its file system knows how to tell."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
+
+
+def _fit_to_format(picture: Picture, form: str, writer: Writer, name: str) -> Picture:
     """The picture as the format can hold it; a warning for each thing that has to go."""
     color, alpha = picture.color, picture.alpha
     if alpha is not None and not writer.alpha:
         _log.warning("%s: %s holds no transparency; the picture is laid on white", name, form)
-        color, alpha = _on_white(color, alpha), None
+        color, alpha = _flatten_on_white(color, alpha), None
     dtype = str(color.dtype)
     if dtype not in writer.dtypes:
         dtype = writer.dtypes[-1]
         _log.warning("%s: %s samples are rounded to %s, which is what %s holds", name, color.dtype, dtype, form)
         color, alpha = convert_depth(color, dtype), None if alpha is None else convert_depth(alpha, dtype)
-    profile, exif = picture.icc_profile, picture.exif
-    if exif is not None and form == "JPEG" and len(exif) > _LARGEST_JPEG_EXIF:
+    color, profile = _meaning_of_colors(color, picture, form, name)
+    exif = picture.exif
+    if exif is not None and form == "JPEG" and len(exif) > _MAX_JPEG_EXIF:
         _log.warning("%s: the EXIF data are too long for JPEG and are left out", name)
         exif = None
     if (exif and not writer.exif) or (profile and not writer.icc):
@@ -125,12 +147,33 @@ def _fit(picture: Picture, form: str, writer: Writer, name: str) -> Picture:
         _log.warning("%s: %s holds no %s", name, form, " and no ".join(lost))
         exif, profile = None, None
     if exif is not None:
-        exif = upright(with_size(exif, picture.width, picture.height))
-    return Picture(color, alpha, profile, exif, form, picture.lossless, picture.png_color if form == "PNG" else ())
+        exif = reset_orientation(with_pixel_size(exif, picture.width, picture.height))
+    metadata, lost = picture.metadata.fit_to(form, writer.metadata)
+    if lost:
+        _log.warning("%s: %s cannot hold its %s", name, form, " and ".join(lost))
+    png_color = picture.png_color if form == "PNG" else ()
+    return Picture(color, alpha, profile, exif, form, picture.lossless, png_color, metadata)
 
 
-def _on_white(color: Samples, alpha: Samples) -> Samples:
-    top = greatest(color)
+def _meaning_of_colors(color: Samples, picture: Picture, form: str, name: str) -> tuple[Samples, bytes | None]:
+    """Samples, and the profile that says what they mean, for a format that may store gray as colour."""
+    profile = picture.icc_profile
+    gray = color.ndim == 2 and form not in _GRAY_AS_COLOR
+    if profile is not None and (b"GRAY" if gray else b"RGB ") != profile[16:20]:
+        return gray_to_srgb(color, profile, name), None
+    if profile is None and picture.png_color and form != "PNG":
+        encoding = from_png_chunks(dict(picture.png_color))
+        if encoding is None:
+            _log.warning("%s: what the PNG file says of its colours (cICP) is lost in %s", name, form)
+        elif not encoding.is_srgb and color.ndim == 2 and not gray:
+            return gray_to_srgb(color, encoding.icc_profile(gray=True), name), None
+        elif not encoding.is_srgb:
+            return color, encoding.icc_profile(gray)
+    return color, profile
+
+
+def _flatten_on_white(color: Samples, alpha: Samples) -> Samples:
+    top = full_scale(color)
     share = alpha.astype(np.float32) / top
     share = share[:, :, None] if color.ndim == 3 else share
     mixed = color.astype(np.float32) * share + top * (1 - share)
@@ -138,7 +181,7 @@ def _on_white(color: Samples, alpha: Samples) -> Samples:
     return result
 
 
-def _stack(picture: Picture) -> Samples:
+def _interleave(picture: Picture) -> Samples:
     """(H, W, C) samples, alpha last."""
     color = picture.color if picture.color.ndim == 3 else picture.color[:, :, None]
     return color if picture.alpha is None else np.concatenate([color, picture.alpha[:, :, None]], axis=2)
@@ -146,14 +189,14 @@ def _stack(picture: Picture) -> Samples:
 
 def _write_still(picture: Picture, stream: BinaryIO, form: str, quality: int | None) -> None:
     if picture.color.dtype == np.uint16 and form == "PNG":
-        write_png16(stream, _stack(picture), _png_chunks(picture))
+        write_png16(stream, _interleave(picture), _png_chunks(picture))
     elif picture.color.dtype == np.uint16:
         _write_pnm16(stream, picture.color)
     else:
-        image = _to_gif([picture])[0] if form == "GIF" else _to_pillow(picture)
-        if form in ("AVIF", "WEBP") and image.mode in ("L", "LA"):
-            image = image.convert("RGB" if image.mode == "L" else "RGBA")  # they store gray as colour
-        _OPTIONS.get(form, _save_plain)(image, stream, form, picture, quality)
+        image = _quantize_for_gif([picture])[0] if form == "GIF" else _to_pillow(picture)
+        if form in _GRAY_AS_COLOR and image.mode in ("L", "LA"):
+            image = image.convert("RGB" if image.mode == "L" else "RGBA")
+        _save(image, stream, form, _options(picture, form, quality))
 
 
 def _png_chunks(picture: Picture) -> list[tuple[bytes, bytes]]:
@@ -163,7 +206,9 @@ def _png_chunks(picture: Picture) -> list[tuple[bytes, bytes]]:
         chunks.append((b"iCCP", b"icc\0\0" + zlib.compress(picture.icc_profile)))
     if picture.exif:
         chunks.append((b"eXIf", picture.exif))
-    return chunks
+    density = png_density(picture.metadata)
+    chunks += [(b"pHYs", density)] if density is not None else []
+    return chunks + [(name, content) for name, content, *_ in png_notes(picture.metadata).chunks]
 
 
 def _write_pnm16(stream: BinaryIO, color: Samples) -> None:
@@ -173,139 +218,86 @@ def _write_pnm16(stream: BinaryIO, color: Samples) -> None:
 
 
 def _to_pillow(picture: Picture) -> Image.Image:
-    return Image.fromarray(np.ascontiguousarray(picture.color if picture.alpha is None else _stack(picture)))
+    return Image.fromarray(np.ascontiguousarray(picture.color if picture.alpha is None else _interleave(picture)))
 
 
-_Save = Callable[[Image.Image, BinaryIO, str, Picture, "int | None"], None]
+_Options = dict[str, Any]
 
 
-def _save_plain(image: Image.Image, stream: BinaryIO, form: str, picture: Picture, quality: int | None) -> None:
-    del picture, quality
-    image.save(stream, form)
+def _save(image: Image.Image, stream: BinaryIO, form: str, options: _Options) -> None:
+    with library_errors(), warnings_ignored():  # Pillow parses EXIF data, which may not be quite sound
+        image.save(stream, form, **options)
 
 
-def _save_png(image: Image.Image, stream: BinaryIO, form: str, picture: Picture, quality: int | None) -> None:
+def _png_options(picture: Picture, quality: int | None) -> _Options:
     del quality
-    notes = _png_notes(picture)
-    image.save(
-        stream,
-        form,
-        pnginfo=notes,
-        compress_level=DEFLATE_LEVEL,
-        icc_profile=picture.icc_profile,
-        exif=picture.exif or b"",
-    )
-
-
-def _png_notes(picture: Picture) -> PngInfo:
-    notes = PngInfo()
+    notes = png_notes(picture.metadata)
     for name, content in picture.png_color:
         if name != b"sRGB" or not picture.icc_profile:
             notes.add(name, content)
-    return notes
+    return {"pnginfo": notes, "compress_level": DEFLATE_LEVEL, **_profile_and_exif(picture)}
 
 
-def _save_jpeg(image: Image.Image, stream: BinaryIO, form: str, picture: Picture, quality: int | None) -> None:
+def _jpeg_options(picture: Picture, quality: int | None) -> _Options:
     # not `optimize`: Pillow then encodes into a buffer whose size it guesses, too small for noisy pictures
-    image.save(
-        stream,
-        form,
-        quality=quality or 95,
-        subsampling=0,
-        icc_profile=picture.icc_profile,
-        exif=PREFIX + picture.exif if picture.exif else b"",
-    )
+    options = {"quality": quality or 95, "subsampling": 0, **_profile_and_exif(picture)}
+    return options | ({"exif": PREFIX + picture.exif} if picture.exif else {})
 
 
-def _save_webp(image: Image.Image, stream: BinaryIO, form: str, picture: Picture, quality: int | None) -> None:
-    image.save(
-        stream,
-        form,
-        quality=quality or 95,
-        lossless=_webp_lossless(picture, quality),
-        exact=_webp_lossless(picture, quality),
-        icc_profile=picture.icc_profile,
-        exif=picture.exif or b"",
-    )
+def _webp_options(picture: Picture, quality: int | None) -> _Options:
+    lossless = picture.lossless if quality is None else quality == 100
+    return {"quality": quality or 95, "lossless": lossless, "exact": lossless, **_profile_and_exif(picture)}
 
 
-def _webp_lossless(picture: Picture, quality: int | None) -> bool:
-    return picture.lossless if quality is None else quality == 100
+def _avif_options(picture: Picture, quality: int | None) -> _Options:
+    return {"quality": quality or 90, "subsampling": "4:4:4", **_profile_and_exif(picture)}
 
 
-def _save_avif(image: Image.Image, stream: BinaryIO, form: str, picture: Picture, quality: int | None) -> None:
-    with unwarned():  # Pillow parses the EXIF data, which may not be quite sound
-        image.save(
-            stream,
-            form,
-            quality=quality or 90,
-            subsampling="4:4:4",
-            icc_profile=picture.icc_profile,
-            exif=picture.exif or b"",
-        )
-
-
-def _save_jpeg2000(image: Image.Image, stream: BinaryIO, form: str, picture: Picture, quality: int | None) -> None:
+def _jpeg2000_options(picture: Picture, quality: int | None) -> _Options:
     del picture
     if quality is None:
-        image.save(stream, form, irreversible=False)
-    else:
-        image.save(stream, form, irreversible=True, quality_mode="dB", quality_layers=[25 + quality / 4])
+        return {"irreversible": False}
+    return {"irreversible": True, "quality_mode": "dB", "quality_layers": [25 + quality / 4]}
 
 
-_OPTIONS: Final[dict[str, _Save]] = {
-    "PNG": _save_png,
-    "JPEG": _save_jpeg,
-    "WEBP": _save_webp,
-    "AVIF": _save_avif,
-    "JPEG2000": _save_jpeg2000,
+def _profile_and_exif(picture: Picture) -> _Options:
+    return {"icc_profile": picture.icc_profile, "exif": picture.exif or b""}
+
+
+_OPTIONS: Final[Mapping[str, Callable[[Picture, int | None], _Options]]] = {
+    "PNG": _png_options,
+    "JPEG": _jpeg_options,
+    "WEBP": _webp_options,
+    "AVIF": _avif_options,
+    "JPEG2000": _jpeg2000_options,
 }
+"""What Pillow is told beside the pixels, by format."""
+
+
+def _options(picture: Picture, form: str, quality: int | None) -> _Options:
+    return save_options(picture.metadata, form) | (_OPTIONS[form](picture, quality) if form in _OPTIONS else {})
 
 
 def _write_animation(animation: Animation, stream: BinaryIO, form: str, quality: int | None) -> None:
-    frames, first, plays = animation.frames, animation.frames[0], min(animation.loop, _MOST_PLAYS)
+    frames, first = animation.frames, animation.frames[0]
     if len({(frame.width, frame.height) for frame in frames}) > 1:
         raise ImageError(f"{form} holds frames of one size only; write TIFF")
-    images = _to_gif(frames) if form == "GIF" else [_to_pillow(frame) for frame in frames]
-    head, rest = images[0], images[1:]
-    times = [min(duration, _LONGEST[form]) for duration in animation.durations]
+    transparent = any(frame.alpha is not None for frame in frames)
+    images = _quantize_for_gif(frames) if form == "GIF" else [_to_pillow(frame) for frame in frames]
+    options = _options(first, form, quality)
+    plays = min(animation.loop, _MAX_LOOPS)
     if form == "GIF":
-        options = {} if plays == 1 else {"loop": max(plays - 1, 0)}
-        disposal = 2 if any(frame.alpha is not None for frame in frames) else 1
-        head.save(stream, form, save_all=True, append_images=rest, duration=times, disposal=disposal, **options)
-    elif form == "PNG":
-        head.save(
-            stream,
-            form,
-            save_all=True,
-            append_images=rest,
-            duration=times,
-            loop=plays,
-            blend=0,
-            pnginfo=_png_notes(first),
-            icc_profile=first.icc_profile,
-            exif=first.exif or b"",
-        )
+        options |= {"disposal": 2 if transparent else 1} | ({} if plays == 1 else {"loop": max(plays - 1, 0)})
     else:
-        wanted = quality or (95 if form == "WEBP" else 90)
-        colored = [image.convert("RGBA" if first.alpha is not None else "RGB") for image in images]
-        head, rest = colored[0], colored[1:]
-        with unwarned():
-            head.save(
-                stream,
-                form,
-                save_all=True,
-                append_images=rest,
-                duration=times,
-                loop=plays,
-                quality=wanted,
-                **({"lossless": _webp_lossless(first, quality)} if form == "WEBP" else {"subsampling": "4:4:4"}),
-                icc_profile=first.icc_profile,
-                exif=first.exif or b"",
-            )
+        options |= {"loop": plays} | ({"blend": 0} if form == "PNG" else {})
+    if form in _GRAY_AS_COLOR:
+        images = [image.convert("RGBA" if transparent else "RGB") for image in images]
+    times = [min(duration, _MAX_DURATION[form]) for duration in animation.durations]
+    rest = {"save_all": True, "append_images": images[1:], "duration": times}
+    _save(images[0], stream, form, options | rest)
 
 
-def _to_gif(frames: list[Picture]) -> list[Image.Image]:
+def _quantize_for_gif(frames: list[Picture]) -> list[Image.Image]:
     """Frames with palettes of their own; half transparent or more becomes fully so, since GIF knows nothing between."""
     made = []
     for frame in frames:

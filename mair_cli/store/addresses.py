@@ -11,15 +11,17 @@ __all__ = ["masked"]
 _CREDENTIALS: Final = re.compile(r"(?<=://)(?:[^\s/?#]*@|[^\s/?#@]*:(?!\d*[/?#])\S*@)")
 _QUERY: Final = re.compile(r"(?P<address>\w://[^\s?#'\"<>]*)(?P<query>[?#][^\s'\"<>]*)")
 _VALUE: Final = re.compile(r"=[^&#;]*")
+_VALUE_ELSEWHERE: Final = re.compile(r"(?P<name>[?&][\w.~%-]+)=[^\s&;#'\"<>]*")  # libraries show addresses without host
 
 
 def masked(text: str) -> str:
-    """The text with `***` for users and passwords, and for each value after `?` or `#`, in every address in it.
+    """The text with `***` for users, passwords and the values of queries (`?name=value`) of the addresses in it.
 
     A single address or a whole message will do: `https://me:secret@host/f?token=abc` becomes
     `https://***@host/f?token=***`.
     """
-    return _QUERY.sub(_without_values, _CREDENTIALS.sub("***@", text))
+    without_credentials = _CREDENTIALS.sub("***@", text)
+    return _VALUE_ELSEWHERE.sub(r"\g<name>=***", _QUERY.sub(_without_values, without_credentials))
 
 
 def _without_values(found: re.Match[str]) -> str:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NotThereError",
-    "Patience",
+    "RetryPolicy",
     "WebPageError",
     "fetch_file",
 ]
@@ -50,7 +50,7 @@ _MAX_REDIRECTS: Final = 10
 _MAX_CONNECTIONS: Final = 50
 _PROGRESS_THAT_COUNTS: Final = 1 << 16
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-_PASSING: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+_RETRYABLE_STATUS: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 class NotThereError(DownloadError):
@@ -72,7 +72,7 @@ class WebPageError(DownloadError):
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How long to wait, and how often to try.
 
     Attributes:
@@ -90,7 +90,7 @@ class Patience:
     slowest: float = 1024.0
 
     @classmethod
-    def from_environment(cls) -> Patience:
+    def from_environment(cls) -> RetryPolicy:
         """The defaults, with `MAIR_TIMEOUT` seconds of waiting where that is a positive number."""
         with suppress(ValueError):
             seconds = float(os.environ.get("MAIR_TIMEOUT", ""))
@@ -99,7 +99,7 @@ class Patience:
         return cls()
 
 
-class _Interrupted(Exception):  # noqa: N818  (never leaves this module)
+class _Retryable(Exception):  # noqa: N818  (never leaves this module)
     """A failure that may pass: worth another attempt, after at least `wait` seconds."""
 
     def __init__(self, message: str, wait: float = 0.0) -> None:
@@ -115,7 +115,7 @@ class _Transfer:
     file: BinaryIO
     folder: Path
     size: int | None
-    patience: Patience
+    policy: RetryPolicy
     progress: ProgressCallback | None
     received: int = 0
     total: int | None = None
@@ -141,7 +141,7 @@ def fetch_file(
     size: int | None = None,
     progress: ProgressCallback | None = None,
     offline: bool = False,
-    patience: Patience | None = None,
+    policy: RetryPolicy | None = None,
 ) -> Path:
     """Fetch `url` to `target`, replacing it only by a complete file.
 
@@ -152,7 +152,7 @@ def fetch_file(
         size: the file's length in bytes, where known.
         progress: called with (bytes so far, bytes in all or None).
         offline: refuse to open a connection, as `MAIR_OFFLINE=1` does.
-        patience: waiting and attempts; default from the environment.
+        policy: waiting and attempts; default from the environment.
 
     Returns:
         `target`.
@@ -165,41 +165,41 @@ def fetch_file(
     """
     check_online(f"{masked(url)} is not fetched", offline=offline)
     with disk_errors_as(DownloadError, f"Cannot write to {target.parent}", CACHE_MOVES), atomic_write(target) as file:
-        transfer = _Transfer(url, file, target.parent, size, patience or Patience.from_environment(), progress)
+        transfer = _Transfer(url, file, target.parent, size, policy or RetryPolicy.from_environment(), progress)
         _run(transfer)
         _check_content(transfer, sha256)
     return target
 
 
 def _run(transfer: _Transfer) -> None:
-    """Connect, and connect again, until all has come or hope is lost."""
+    """Connect, and connect again, until all has come or trying is given up."""
     import requests
 
     with requests.Session() as session:
         session.headers.update({"User-Agent": f"mair-cli/{__version__}", "Accept-Encoding": "identity"})
         transfer.session = session
-        fruitless = 0
+        failures = 0
         for connection in itertools.count(1):
             before = transfer.received
             try:
                 _connect_and_receive(transfer)
                 return
-            except _Interrupted as trouble:
-                fruitless = 0 if transfer.received - before >= _PROGRESS_THAT_COUNTS else fruitless + 1
-                if fruitless >= transfer.patience.attempts or connection >= _MAX_CONNECTIONS:
+            except _Retryable as trouble:
+                failures = 0 if transfer.received - before >= _PROGRESS_THAT_COUNTS else failures + 1
+                if failures >= transfer.policy.attempts or connection >= _MAX_CONNECTIONS:
                     raise DownloadError(f"{transfer}: {trouble} (tried {connection} times).") from trouble
                 log.info("%s: %s; trying again", transfer, trouble)
-                _pause(transfer.patience, fruitless, trouble.wait)
+                _pause(transfer.policy, failures, trouble.wait)
 
 
-def _pause(patience: Patience, fruitless: int, at_least: float) -> None:
+def _pause(policy: RetryPolicy, failures: int, at_least: float) -> None:
     # Spread out, so that many processes that failed together do not come back together.
-    wait = patience.pause * 2 ** max(0, fruitless - 1) * random.uniform(0.75, 1.25)
-    time.sleep(min(max(wait, at_least), patience.longest_pause))
+    wait = policy.pause * 2 ** max(0, failures - 1) * random.uniform(0.75, 1.25)
+    time.sleep(min(max(wait, at_least), policy.longest_pause))
 
 
 def _connect_and_receive(transfer: _Transfer) -> None:
-    """One connection, from what is there to the end; raises `_Interrupted` for what may pass."""
+    """One connection, from what is there to the end; raises `_Retryable` for what may pass."""
     import requests
     import urllib3
 
@@ -207,7 +207,7 @@ def _connect_and_receive(transfer: _Transfer) -> None:
         transfer.restart()
     try:
         with _open(transfer) as response:
-            _begin(transfer, response)
+            _check_response(transfer, response)
             _receive(transfer, response)
     except requests.exceptions.SSLError as error:
         raise DownloadError(f"{transfer}: the server's certificate is not trusted ({_reason(error)}).") from error
@@ -216,11 +216,11 @@ def _connect_and_receive(transfer: _Transfer) -> None:
     except requests.exceptions.ProxyError as error:
         raise DownloadError(f"{transfer}: the proxy does not answer; see HTTPS_PROXY and HTTP_PROXY.") from error
     except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError) as error:
-        raise _Interrupted(f"no answer within {transfer.patience.seconds:g} seconds") from error
+        raise _Retryable(f"no answer within {transfer.policy.seconds:g} seconds") from error
     except requests.exceptions.ConnectionError as error:
-        raise _Interrupted(f"no connection ({_reason(error)})") from error
+        raise _Retryable(f"no connection ({_reason(error)})") from error
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
-        raise _Interrupted(f"the transfer broke off ({_reason(error)})") from error
+        raise _Retryable(f"the transfer broke off ({_reason(error)})") from error
     except ValueError as error:  # requests looks at a redirect's address even where it is told not to follow
         raise DownloadError(f"{transfer} leads to an address that is none: neither http nor https.") from error
 
@@ -241,7 +241,7 @@ def _open(transfer: _Transfer) -> requests.Response:
     while True:
         if _scheme(url) not in ("http", "https"):
             raise DownloadError(f"{transfer} leads to {masked(url)[:200]}, which is neither http nor https.")
-        seconds = transfer.patience.seconds
+        seconds = transfer.policy.seconds
         response = transfer.session.get(url, headers=headers, stream=True, allow_redirects=False, timeout=seconds)
         place = response.headers.get("Location")
         if response.status_code not in _REDIRECTS or not place:
@@ -264,23 +264,23 @@ def _scheme(url: str) -> str | None:
         return None
 
 
-def _begin(transfer: _Transfer, response: requests.Response) -> None:
+def _check_response(transfer: _Transfer, response: requests.Response) -> None:
     """Judge the answer's status and headers, and make ready for its body."""
     status = response.status_code
     if status == 416 or (status == 206 and not _continues(transfer, response)):
         transfer.restart()
-        raise _Interrupted("the server sent another part of the file than was asked for")
+        raise _Retryable("the server sent another part of the file than was asked for")
     if status == 200:
         if transfer.received:  # the whole file, although its rest was asked for: it changed, or ranges are unknown
             transfer.restart()
     elif status != 206:
-        _refuse(transfer, response)
+        _raise_for_status(transfer, response)
     encoded = response.headers.get("Content-Encoding", "identity").lower() != "identity"
     length = None if encoded else _number(response.headers.get("Content-Length"))
     total = None if length is None else transfer.received + length
     if transfer.total is not None and total != transfer.total:
         transfer.restart()
-        raise _Interrupted("the file changed its length between two connections")
+        raise _Retryable("the file changed its length between two connections")
     if _is_web_page(response):
         page = response.raw.read(_CHUNK, decode_content=True).decode("utf-8", "replace")
         raise WebPageError(f"{transfer}: a web page came in place of the file.", page, response.url)
@@ -301,12 +301,12 @@ def _continues(transfer: _Transfer, response: requests.Response) -> bool:
     return first == transfer.received and whole == transfer.total and (whole is None or last == whole - 1)
 
 
-def _refuse(transfer: _Transfer, response: requests.Response) -> None:
+def _raise_for_status(transfer: _Transfer, response: requests.Response) -> None:
     status = response.status_code
-    if status in _PASSING:
+    if status in _RETRYABLE_STATUS:
         wait = _number(response.headers.get("Retry-After")) or 0
         meaning = "too many requests at the moment" if status == 429 else "the server is in trouble"
-        raise _Interrupted(f"{meaning} (status {status})", wait)
+        raise _Retryable(f"{meaning} (status {status})", wait)
     if status in (404, 410):
         raise NotThereError(f"{transfer}: there is no such file (status {status}).")
     if _is_web_page(response):
@@ -331,7 +331,7 @@ def _validator(response: requests.Response) -> str | None:
 
 
 def _receive(transfer: _Transfer, response: requests.Response) -> None:
-    """Write the body to the file; raises `_Interrupted` if it ends early or hardly moves."""
+    """Write the body to the file; raises `_Retryable` if it ends early or hardly moves."""
     most = transfer.size or transfer.total or LARGEST
     since, at_that_time = time.monotonic(), transfer.received
     while chunk := _next_chunk(response):
@@ -345,12 +345,12 @@ def _receive(transfer: _Transfer, response: requests.Response) -> None:
         if transfer.progress is not None:
             transfer.progress(transfer.received, transfer.total or transfer.size)
         elapsed = time.monotonic() - since
-        if elapsed >= transfer.patience.seconds:
-            if (transfer.received - at_that_time) / elapsed < transfer.patience.slowest:
-                raise _Interrupted(f"it hardly moves ({transfer.received} bytes so far)")
+        if elapsed >= transfer.policy.seconds:
+            if (transfer.received - at_that_time) / elapsed < transfer.policy.slowest:
+                raise _Retryable(f"it hardly moves ({transfer.received} bytes so far)")
             since, at_that_time = time.monotonic(), transfer.received
     if transfer.total is not None and transfer.received < transfer.total:
-        raise _Interrupted(f"the transfer broke off after {transfer.received} of {transfer.total} bytes")
+        raise _Retryable(f"the transfer broke off after {transfer.received} of {transfer.total} bytes")
 
 
 def _next_chunk(response: requests.Response) -> bytes:

@@ -1,15 +1,18 @@
-"""Starting from other weights: what fits is taken over, the rest keeps its fresh values and is reported."""
+"""What a run starts with: values drawn by name; other weights, of which what fits is taken over, the rest reported."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
-from mair_cli.errors import TrainingError
+from mair_cli.errors import TrainingError, UsageError
 from mair_cli.networks import Network, NetworkConfig
+from mair_cli.networks.blocks import VisionMambaModule, initialise_linear_layers
 from mair_cli.networks.levels import level_count, level_names
 from mair_cli.store.paths import expanded
 from mair_cli.weights.checkpoint import load_checkpoint
@@ -33,6 +36,23 @@ class PartialLoad:
     skipped: tuple[str, ...]
 
 
+def draw_start_values(network: nn.Module, seed: int) -> None:
+    """Draw the start values of all parameters anew, from the distributions that the network has for them.
+
+    Those of each layer follow from its name and `seed` alone. Networks that differ in one part therefore start equally
+    in all others, and what they come to can be compared in pairs. PyTorch's own generator is left as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        for name, module in network.named_modules():
+            digest = hashlib.sha256(f"{seed}|{name}".encode()).digest()
+            torch.manual_seed(int.from_bytes(digest[:8], "little"))
+            if isinstance(module, VisionMambaModule):
+                module.initialise_scan()
+            elif isinstance(module, nn.Linear | nn.Conv2d | nn.LayerNorm):
+                module.reset_parameters()
+                initialise_linear_layers(module)
+
+
 def load_partially(network: nn.Module, weights: Mapping[str, Tensor]) -> PartialLoad:
     """Copy the entries of `weights` that have the same name and shape in `network`.
 
@@ -52,6 +72,12 @@ def load_partially(network: nn.Module, weights: Mapping[str, Tensor]) -> Partial
         raise TrainingError("none of the weights in training.start_from fits this network")
     network.load_state_dict(own | loaded)
     return PartialLoad(tuple(loaded), tuple(skipped))
+
+
+def refuse_missing_start(path: str) -> None:
+    """Raise UsageError when `training.start_from` is given and is no file."""
+    if path and not expanded(path).is_file():
+        raise UsageError(f"training.start_from: there is no file {path}")
 
 
 def start_from(network: Network, path: str) -> PartialLoad:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from mair_cli.errors import DownloadError
 from mair_cli.store.addresses import masked
-from mair_cli.store.download import Patience, ProgressCallback, WebPageError, fetch_file
+from mair_cli.store.download import ProgressCallback, RetryPolicy, WebPageError, fetch_file
 from mair_cli.store.paths import check_online
 from mair_cli.weights.catalog import DRIVE_FOLDER_ID, ModelEntry
 
@@ -47,11 +47,11 @@ def _fetch_or_confirm(url: str, target: Path, progress: ProgressCallback | None)
     try:
         fetch_file(url, target, progress=progress)
     except WebPageError as error:
-        return _behind(error)
+        return _confirmed_url(error)
     return None
 
 
-def _behind(answer: WebPageError) -> str:
+def _confirmed_url(answer: WebPageError) -> str:
     """The address behind a confirmation page; raises DownloadError for every other page."""
     page = answer.page.lower()
     if "quota" in page or "too many users" in page or "download limit" in page:
@@ -94,7 +94,7 @@ def _folder_listing() -> dict[str, str]:
         raise DownloadError(f"listing the authors' folder on Google Drive needs gdown: {_INSTALL}") from error
     import requests
 
-    seconds = Patience.from_environment().seconds
+    seconds = RetryPolicy.from_environment().seconds
     try:
         files = gdown.download_folder(
             id=DRIVE_FOLDER_ID, skip_download=True, quiet=True, use_cookies=False, timeout=seconds

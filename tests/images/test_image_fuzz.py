@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import time
 
 import numpy as np
@@ -118,3 +119,49 @@ def test_every_cut_off_file_is_refused_or_was_whole_enough_to_show_all_pixels() 
                 continue
             assert isinstance(part, Picture)
             np.testing.assert_array_equal(part.color, whole.color, err_msg=f"{kind} cut to {length} bytes")
+
+
+def test_faults_of_ours_are_not_taken_for_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A defect in the reader must show itself: only what decoding libraries raise is about the file."""
+    data, picture = _seed_file("png"), _seed_picture("uint8", alpha=False)
+    for error in (AttributeError, TypeError, AssertionError, KeyError, RuntimeError):
+
+        def broken(*_: object, kind: type[Exception] = error) -> None:
+            raise kind("a defect")
+
+        with monkeypatch.context() as patch:
+            patch.setattr("mair_cli.images.read._apply_orientation", broken)
+            with pytest.raises(error, match="a defect"):
+                read_picture(io.BytesIO(data))
+        with monkeypatch.context() as patch:
+            patch.setattr(Image.Image, "load", broken)
+            with pytest.raises(ImageError, match="the file is damaged"):
+                read_picture(io.BytesIO(data))
+        with monkeypatch.context() as patch:
+            patch.setattr("mair_cli.images.write._to_pillow", broken)
+            with pytest.raises(error, match="a defect"):
+                write_picture(picture, io.BytesIO(), "png")
+
+
+def test_damaged_tiff_leaves_the_processs_standard_error_alone(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What other threads write to standard error meanwhile must arrive; only the decoder is silent."""
+    out = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)).save(
+        out, "TIFF", compression="tiff_lzw"
+    )
+    data = bytearray(out.getvalue())
+    data[300:3000] = bytes(2700)
+    load = Image.Image.load
+
+    def loud(image: Image.Image) -> object:
+        os.write(2, b"from another thread")
+        return load(image)
+
+    monkeypatch.setattr(Image.Image, "load", loud)
+    with pytest.raises(ImageError):
+        read_picture(io.BytesIO(bytes(data)))
+    told = capfd.readouterr().err
+    assert told
+    assert not told.replace("from another thread", "")

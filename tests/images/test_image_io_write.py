@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
+import threading
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,6 +24,7 @@ from mair_cli.images.io import (
     default_format,
     extension_for,
     read_picture,
+    read_rgb8,
     writable_format,
     write_picture,
 )
@@ -422,7 +425,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypa
     assert {entry.name: entry.read_bytes() for entry in tmp_path.iterdir()} == {"a.png": b"old"}
 
     def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(ImageError, match=r"a\.png: cannot be written: no space left on device"):
@@ -435,6 +438,67 @@ def test_files_get_the_permissions_of_ordinary_new_files(tmp_path: Path) -> None
     plain.touch()
     write_picture(_picture(), tmp_path / "a.png", "png")
     assert stat.S_IMODE((tmp_path / "a.png").stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o604])
+def test_an_overwritten_file_keeps_its_permissions(mode: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.png"
+    path.touch()
+    path.chmod(mode)
+    seen: list[int] = []
+
+    def watch(*_: object) -> None:
+        seen.extend(stat.S_IMODE(entry.stat().st_mode) for entry in tmp_path.glob("*.part"))
+
+    monkeypatch.setattr(os, "fsync", watch)
+    write_picture(_picture(), path, "png")
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+    assert seen
+    assert not [other for other in seen if other & ~mode], "while unfinished, others could read it"
+
+
+def test_a_link_stays_and_the_file_it_leads_to_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    real, link = tmp_path / "real" / "a.png", tmp_path / "link.png"
+    real.write_bytes(b"old")
+    link.symlink_to(real)
+    write_picture(_picture(), link, "png")
+    assert link.is_symlink()
+    np.testing.assert_array_equal(_color(real), _picture().color)
+    assert [entry.name for entry in (tmp_path / "real").iterdir()] == ["a.png"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    received = []
+    reader = threading.Thread(target=lambda: received.append(pipe.read_bytes()))
+    reader.start()
+    write_picture(_picture(), pipe, "png")
+    reader.join(10)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    found = read_picture(io.BytesIO(received[0]))
+    assert isinstance(found, Picture)
+    np.testing.assert_array_equal(found.color, _picture().color)
+
+
+@pytest.mark.skipif(not Path("/dev/null").exists(), reason="no devices here")
+def test_a_device_stays_a_device() -> None:
+    write_picture(_picture(), Path("/dev/null"), "png")
+    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+
+
+@pytest.mark.parametrize("name", ["EINVAL", "ENOSYS", "EOPNOTSUPP"])
+def test_a_file_system_that_cannot_sync_keeps_the_result(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unable(*_: object) -> None:
+        raise OSError(getattr(errno, name), "not here")
+
+    monkeypatch.setattr(os, "fsync", unable)
+    write_picture(_picture(), tmp_path / "a.png", "png")
+    np.testing.assert_array_equal(_color(tmp_path / "a.png"), _picture().color)
 
 
 def test_a_missing_folder_is_an_image_error(tmp_path: Path) -> None:
@@ -521,3 +585,20 @@ def test_depths_are_converted_over_the_whole_range_and_back() -> None:
         np.testing.assert_array_equal(convert_depth(convert_depth(every, "float32"), dtype), every)
     shorter = convert_depth(np.arange(65536, dtype=np.uint16), "uint8")
     np.testing.assert_array_equal(shorter, np.rint(np.arange(65536) / 257))
+
+
+@pytest.mark.parametrize("gray", [False, True])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_any_still_picture_is_read_as_8_bit_rgb(gray: bool, dtype: str, tmp_path: Path) -> None:
+    picture = _picture(dtype, gray, alpha=True)
+    write_picture(picture, tmp_path / "a.png", "png")
+    expected = convert_depth(picture.color, "uint8")
+    expected = np.stack([expected] * 3, axis=2) if gray else expected
+    np.testing.assert_array_equal(read_rgb8(tmp_path / "a.png"), expected)
+
+
+def test_an_animation_is_not_read_as_one_picture(tmp_path: Path) -> None:
+    first = _picture()
+    write_picture(Animation([first, Picture(255 - first.color)], [10, 10]), tmp_path / "a.gif", "gif")
+    with pytest.raises(ImageError, match=r"a\.gif: it is an animation"):
+        read_rgb8(tmp_path / "a.gif")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from mair_cli import host_memory
 from mair_cli.runtime import memory
 
 MIB = 2**20
@@ -23,14 +24,14 @@ def write(root: Path, files: dict[str, str]) -> None:
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine with 1000 MiB available and no limits, as files below tmp_path."""
     write(tmp_path, {"proc/meminfo": f"MemTotal: 4096000 kB\nMemAvailable: {1000 * 1024} kB\n"})
-    monkeypatch.setattr(memory, "_PROC", tmp_path / "proc")
-    monkeypatch.setattr(memory, "_CGROUP", tmp_path / "cgroup")
+    monkeypatch.setattr(host_memory, "_PROC", tmp_path / "proc")
+    monkeypatch.setattr(host_memory, "_CGROUP", tmp_path / "cgroup")
     monkeypatch.setattr(sys, "platform", "linux")
     return tmp_path
 
 
 def test_without_limits_it_is_what_the_system_has_available(machine: Path) -> None:
-    assert memory.free_host_memory() == 1000 * MIB
+    assert host_memory.free_host_memory() == 1000 * MIB
 
 
 def test_a_version_2_group_limit_counts_less_its_use_plus_its_file_cache(machine: Path) -> None:
@@ -45,7 +46,7 @@ def test_a_version_2_group_limit_counts_less_its_use_plus_its_file_cache(machine
             "cgroup/app/job/memory.current": f"{20 * MIB}\n",
         },
     )
-    assert memory.free_host_memory() == 300 * MIB
+    assert host_memory.free_host_memory() == 300 * MIB
 
 
 def test_a_version_1_group_limit_counts_even_where_only_the_root_is_mounted(machine: Path) -> None:
@@ -58,7 +59,7 @@ def test_a_version_1_group_limit_counts_even_where_only_the_root_is_mounted(mach
             "cgroup/memory/memory.stat": f"total_inactive_file {50 * MIB}\n",
         },
     )
-    assert memory.free_host_memory() == 300 * MIB
+    assert host_memory.free_host_memory() == 300 * MIB
 
 
 def test_no_limit_in_version_1_is_a_huge_number_and_is_not_one(machine: Path) -> None:
@@ -70,7 +71,7 @@ def test_no_limit_in_version_1_is_a_huge_number_and_is_not_one(machine: Path) ->
             "cgroup/memory/memory.usage_in_bytes": "0\n",
         },
     )
-    assert memory.free_host_memory() == 1000 * MIB
+    assert host_memory.free_host_memory() == 1000 * MIB
 
 
 def test_use_beyond_the_limit_is_nothing_free_not_less(machine: Path) -> None:
@@ -78,7 +79,7 @@ def test_use_beyond_the_limit_is_nothing_free_not_less(machine: Path) -> None:
         machine,
         {"proc/self/cgroup": "0::/\n", "cgroup/memory.max": "1000\n", "cgroup/memory.current": "5000\n"},
     )
-    assert memory.free_host_memory() == 0
+    assert host_memory.free_host_memory() == 0
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no ulimit")
@@ -88,13 +89,13 @@ def test_ulimit_counts(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pages = 100 * MIB // resource.getpagesize()
     write(machine, {"proc/self/statm": f"{pages} 1 1 1 0 1 0\n"})
     monkeypatch.setattr(resource, "getrlimit", lambda _: (600 * MIB, resource.RLIM_INFINITY))
-    assert memory.free_host_memory() == 500 * MIB
+    assert host_memory.free_host_memory() == 500 * MIB
 
 
 def test_a_system_that_tells_nothing_gets_a_modest_guess(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_PROC", tmp_path)
-    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
-    assert memory.free_host_memory() > 0
+    monkeypatch.setattr(host_memory, "_PROC", tmp_path)
+    monkeypatch.setattr(host_memory, "_CGROUP", tmp_path)
+    assert host_memory.free_host_memory() > 0
 
 
 def test_this_machine_has_some_memory() -> None:
@@ -107,6 +108,17 @@ def test_real_failed_allocations_are_recognised() -> None:
     assert memory.is_out_of_memory(failure.value)
 
 
-@pytest.mark.parametrize("error", [ValueError("out of memory"), RuntimeError("size mismatch"), KeyboardInterrupt()])
+def test_other_words_for_it_are_recognised() -> None:
+    assert memory.is_out_of_memory(MemoryError())
+    assert memory.is_out_of_memory(RuntimeError("could not create a primitive"))
+    with pytest.raises(SystemError) as failure:
+        raise SystemError("returned a result with an exception set") from MemoryError()
+    assert memory.is_out_of_memory(failure.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ValueError("out of memory"), RuntimeError("size mismatch"), KeyboardInterrupt(), SystemError("bad call")],
+)
 def test_other_errors_are_not(error: BaseException) -> None:
     assert not memory.is_out_of_memory(error)

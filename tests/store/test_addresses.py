@@ -22,6 +22,11 @@ from mair_cli.store.addresses import masked
         ("https://host/f?", "https://host/f?"),
         ("HTTP://me:secret@HOST/f", "HTTP://***@HOST/f"),
         ("ftp://me:secret@host", "ftp://***@host"),
+        (
+            "HTTPConnectionPool(host='h', port=80): Max retries exceeded with url: /f?token=secret&b=2 (Caused by x)",
+            "HTTPConnectionPool(host='h', port=80): Max retries exceeded with url: /f?token=***&b=*** (Caused by x)",
+        ),
+        ("/photos/what?/#1.png", "/photos/what?/#1.png"),
         ("photo?.png and me@example.org", "photo?.png and me@example.org"),
         (
             "tried https://me:secret@a/f, then (url='http://b/f?token=secret') failed: no?",
