@@ -17,7 +17,7 @@ from mair_cli.restore.ensemble import ensemble as mean_of_views
 from mair_cli.restore.noise_estimate import estimate_noise
 from mair_cli.restore.partition import run_partition
 from mair_cli.restore.pixels import check_image
-from mair_cli.restore.tile_policy import DEFAULT_OVERLAP, TileChoice, choose_tile, memory_per_pixel
+from mair_cli.restore.tile_policy import DEFAULT_OVERLAP, TileChoice, choose_tile
 from mair_cli.restore.tiled import Progress, TensorFunction, run_tiled
 from mair_cli.runtime.device import choose_device, describe_device
 from mair_cli.runtime.memory import free_memory
@@ -29,7 +29,6 @@ from mair_cli.weights.checkpoint import load_network
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mair_cli.networks.settings import NetworkConfig
     from mair_cli.weights.catalog import ModelEntry
 
 logger = logging.getLogger(__name__)
@@ -141,7 +140,7 @@ class Restorer:
             entry = _choose_model(task, scale, self.sigma, scene, model)
             self.task, self.model_name, origin = entry.task, entry.name, f"{entry.origin} weights"
             self.network = load_network(hashes.checked_file(entry), device=self.device)
-        self.scale = int(getattr(self.network, "scale", 1))
+        self.scale = self.network.scale
         self._check_scale(scale)
         set_backend(self.network, self.backend)
         self.description = f"{self.model_name} ({origin}), back end {self.backend}, {describe_device(self.device)}"
@@ -149,7 +148,7 @@ class Restorer:
     @property
     def takes_sigma(self) -> bool:
         """Whether the network is told the noise level: one denoiser for all of them."""
-        return bool(getattr(self._config, "noise_level_map", False))
+        return "noise_level" in self.network.levels
 
     def noise_level(self, image: npt.NDArray[Any], sigma: Sigma | None = None) -> float | None:
         """The noise level of 255 that restoring `image` will assume; None for a network that is not told one.
@@ -195,10 +194,6 @@ class Restorer:
         except MemoryError as error:  # beside the network, whose lack of memory `run_tiled` answers with smaller tiles
             raise MairError(f"Memory ran out on an image of {image.shape[1]}×{image.shape[0]} pixels.") from error
 
-    @property
-    def _config(self) -> NetworkConfig:
-        return self.network.config
-
     def _check_scale(self, wanted: int | None) -> None:
         if wanted is not None and wanted != self.scale:
             raise UsageError(
@@ -218,7 +213,7 @@ class Restorer:
         return mean_of_views(restore) if self._ensemble else restore
 
     def _run(self, function: TensorFunction, image: npt.NDArray[Any], progress: Progress | None) -> npt.NDArray[Any]:
-        multiple = int(getattr(self.network, "size_multiple", 1))
+        multiple = self.network.size_multiple
         if self._tiles.partition:
             return run_partition(function, image, self.scale, multiple=multiple, device=self.device, progress=progress)
         choice = self._choose_tile(image.shape[0], image.shape[1])
@@ -232,8 +227,7 @@ class Restorer:
             overlap=overlap,
             batch=choice.batch,
             multiple=multiple,
-            # Two stripes: neighbouring ones are walked in opposite directions.
-            align=max(2 * self._config.scan_len, multiple),
+            align=self.network.align,
             device=self.device,
             progress=progress,
         )
@@ -242,7 +236,7 @@ class Restorer:
         return choose_tile(
             height,
             width,
-            bytes_per_pixel=memory_per_pixel(self._config),
+            bytes_per_pixel=self.network.memory_per_pixel,
             free=free_memory(self.device),
             on_cpu=self.device.type == "cpu",
             side=None if self._tiles.tile == "auto" else self._tiles.tile,

@@ -17,7 +17,7 @@ from typing import Any
 
 from mair_cli.datasets.degradations import Degradation, Kernel, Subsampling
 from mair_cli.errors import UsageError
-from mair_cli.networks.settings import MaIRConfig, MaIRUNetConfig, config_from_mapping
+from mair_cli.networks.settings import FrameConfig, config_from_mapping
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -149,7 +149,7 @@ class Settings:
 
     name: str
     task: str
-    network: MaIRConfig
+    network: FrameConfig
     data: DataSettings
     training: TrainingSettings
     degradation: DegradationSettings = field(default_factory=DegradationSettings)
@@ -206,7 +206,7 @@ def settings_from_mapping(mapping: Mapping[str, object], source: str = "settings
         if key not in mapping:
             raise UsageError(f"{source}: {key!r} is missing")
     network = config_from_mapping(_section(mapping, "network", source))
-    if isinstance(network, MaIRUNetConfig):
+    if not isinstance(network, FrameConfig):
         raise UsageError(f"{source}: the U-shaped network cannot be trained here; [network] must describe MaIR")
     data, degradation, validation = (
         dict(_section(mapping, key, source)) for key in ("data", "degradation", "validation")
