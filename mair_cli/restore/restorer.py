@@ -22,7 +22,7 @@ from mair_cli.restore.tiled import Progress, TensorFunction, run_tiled
 from mair_cli.runtime.device import choose_device, describe_device
 from mair_cli.runtime.memory import free_memory
 from mair_cli.runtime.precision import arithmetic, check_precision
-from mair_cli.scan.dispatch import resolve_backend
+from mair_cli.scan.dispatch import describe_backend, resolve_backend
 from mair_cli.weights import cache, catalog, choice, hashes
 from mair_cli.weights.checkpoint import load_network
 
@@ -143,7 +143,8 @@ class Restorer:
         self.scale = self.network.scale
         self._check_scale(scale)
         set_backend(self.network, self.backend)
-        self.description = f"{self.model_name} ({origin}), back end {self.backend}, {describe_device(self.device)}"
+        scan = describe_backend(self.backend, self.device)
+        self.description = f"{self.model_name} ({origin}), back end {scan}, {describe_device(self.device)}"
 
     @property
     def takes_sigma(self) -> bool:
