@@ -6,17 +6,19 @@ memory format, so that no layout is ever copied. Parameter names are those of pu
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
+from collections.abc import Mapping
 from itertools import islice
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mair_cli.networks.blocks import ResidualMambaBlock, VisionMambaModule, initialise_linear_layers
-from mair_cli.networks.levels import Level, append_level_maps, level_count
-from mair_cli.networks.network import Network
-from mair_cli.networks.settings import MaIRConfig
+from mair_cli.networks.blocks import Mlp, ResidualMambaBlock, VisionMambaModule, block_values, initialise_linear_layers
+from mair_cli.networks.levels import Level, append_level_maps
+from mair_cli.networks.network import Network, StateDict, count_numbered, infer_levels, shortest_ratio
+from mair_cli.networks.settings import FrameConfig, MaIRConfig
 
 RGB_MEAN = (0.4488, 0.4371, 0.4040)
 """Mean colour of DIV2K, subtracted from every input; from the published settings."""
@@ -58,25 +60,10 @@ class _Blocks(nn.Module):
 class ResidualMambaGroup(nn.Module):
     """Residual Mamba group (RMG): blocks, a convolution, and the group's input; network.md, 4."""
 
-    def __init__(self, config: MaIRConfig, drop_path: list[float]) -> None:
+    def __init__(self, config: FrameConfig, blocks: list[ResidualMambaBlock]) -> None:
         super().__init__()
-        blocks = [self._block(config, position, rate) for position, rate in enumerate(drop_path)]
         self.residual_group = _Blocks(blocks)
         self.conv = _convolution(config.embed_dim, config.resi_connection)
-
-    @staticmethod
-    def _block(config: MaIRConfig, position: int, drop_path: float) -> ResidualMambaBlock:
-        """The block at `position`; networks of the same frame put their own here."""
-        module = VisionMambaModule(
-            config.embed_dim,
-            config.d_state,
-            config.ssm_ratio,
-            config.scan_len,
-            shifted=config.shift and position % 2 == 1,
-            pattern=config.scan_pattern,
-            attention=config.aggregation == "shuffle",
-        )
-        return ResidualMambaBlock(module, config.embed_dim, config.mlp_ratio, drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, H, W, C) to (B, H, W, C)."""
@@ -92,28 +79,32 @@ def _upsampler(scale: int, width: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-class MaIR(Network):
-    """Mamba-based image restoration network.
+FIRST_BLOCK = "layers.0.residual_group.blocks.0."
+"""Prefix of the parameters that tell what the blocks of a network are."""
+
+
+class Frame(Network):
+    """What MaIR and MambaIR share: all but the blocks; network.md, 5.
 
     Attributes:
         config: its settings.
         scale: output side over input side; 1 for denoising.
-        size_multiple: image sides must be multiples of this: 1, any size will do.
     """
 
-    size_multiple = 1
     _head_width = 64
-    _group: type[ResidualMambaGroup] = ResidualMambaGroup
+    config: FrameConfig
 
-    def __init__(self, config: MaIRConfig) -> None:
+    def __init__(self, config: FrameConfig) -> None:
         super().__init__()
-        self.config: MaIRConfig = config
-        self.scale = config.upscale
+        self.config, self.scale = config, config.upscale
         width = config.embed_dim
         rates = iter(np.linspace(0, config.drop_path_rate, sum(config.depths)).tolist())
-        self.conv_first = nn.Conv2d(3 + level_count(config), width, 3, padding=1)
+        self.conv_first = nn.Conv2d(3 + len(config.levels), width, 3, padding=1)
         self.patch_embed = nn.Sequential(OrderedDict(norm=nn.LayerNorm(width)))
-        self.layers = nn.ModuleList(self._group(config, list(islice(rates, depth))) for depth in config.depths)
+        self.layers = nn.ModuleList(
+            ResidualMambaGroup(config, [self._block(place, rate) for place, rate in enumerate(islice(rates, depth))])
+            for depth in config.depths
+        )
         self.norm = nn.LayerNorm(width)
         self.conv_after_body = _convolution(width, config.resi_connection)
         if config.upsampler == "pixelshuffledirect":
@@ -129,6 +120,10 @@ class MaIR(Network):
             self.conv_last = nn.Conv2d(width, 3, 3, padding=1)
         self.register_buffer("mean", torch.tensor(RGB_MEAN).view(1, 3, 1, 1), persistent=False)
         initialise_linear_layers(self)
+
+    def _block(self, place: int, drop_path: float) -> ResidualMambaBlock:
+        """The block at `place` in its group."""
+        raise NotImplementedError
 
     def forward(self, image: Tensor, noise_level: Level | None = None, jpeg_level: Level | None = None) -> Tensor:
         """Restore a batch.
@@ -166,3 +161,104 @@ class MaIR(Network):
         else:
             out = self.conv_last(self.upsample(self.conv_before_upsample(features)))
         return out
+
+    def _block_values(self) -> int:
+        """Numbers per pixel at the busiest moment of a block."""
+        raise NotImplementedError
+
+    def _values_per_pixel(self) -> int:
+        """The blocks' share or the head's, whose widest features have the full resolution."""
+        width, area = self.config.embed_dim, self.scale**2
+        if self.config.upsampler == "pixelshuffle":
+            head = 2 * width + 2 * self._head_width * area + 3 * area
+        else:
+            head = 3 * width + 3 * 3 * area
+        return max(self._block_values(), head)
+
+    @classmethod
+    def infer_settings(cls, state: StateDict) -> dict[str, object]:
+        """Those of the frame."""
+        width, channels = state["conv_first.weight"].shape[:2]
+        groups = count_numbered(state, "layers.{}.")
+        scan = FIRST_BLOCK + "self_attention."
+        head, scale = _infer_head(state)
+        return {
+            "upscale": scale,
+            "embed_dim": width,
+            "depths": [count_numbered(state, f"layers.{group}.residual_group.blocks.{{}}.") for group in range(groups)],
+            "d_state": state[scan + "A_logs"].shape[1],
+            "ssm_ratio": shortest_ratio(state[scan + "conv2d.weight"].shape[0], width),
+            "upsampler": head,
+            "resi_connection": "1conv" if "conv_after_body.weight" in state else "3conv",
+            **infer_levels(channels),
+        }
+
+
+def _infer_head(state: StateDict) -> tuple[str | None, int]:
+    """The upsampler and its scale."""
+    if "conv_before_upsample.0.weight" in state:
+        last = state["upsample.0.weight"]
+        if last.shape[0] == 9 * last.shape[1]:
+            return "pixelshuffle", 3
+        return "pixelshuffle", 4 if "upsample.2.weight" in state else 2
+    if "upsample.0.weight" in state:
+        return "pixelshuffledirect", math.isqrt(state["upsample.0.weight"].shape[0] // 3)
+    return None, 1
+
+
+class MaIR(Frame):
+    """Mamba-based image restoration network."""
+
+    config_type = MaIRConfig
+    config: MaIRConfig
+
+    def __init__(self, config: MaIRConfig) -> None:
+        super().__init__(config)
+
+    def _block(self, place: int, drop_path: float) -> ResidualMambaBlock:
+        config = self.config
+        module = VisionMambaModule(
+            config.embed_dim,
+            config.d_state,
+            config.ssm_ratio,
+            config.scan_len,
+            shifted=config.shift and place % 2 == 1,
+            pattern=config.scan_pattern,
+            attention=config.aggregation == "shuffle",
+        )
+        return ResidualMambaBlock(module, Mlp(config.embed_dim, config.mlp_ratio), config.embed_dim, drop_path)
+
+    @property
+    def stripe(self) -> int:
+        """Stripe width of the scan in pixels."""
+        return self.config.scan_len
+
+    def _block_values(self) -> int:
+        width = self.config.embed_dim
+        return block_values(width, self.config.d_state, self.config.ssm_ratio, int(self.config.mlp_ratio * width))
+
+    @classmethod
+    def recognises(cls, state: StateDict) -> bool:
+        """By its MLPs."""
+        return FIRST_BLOCK + "conv_blk.fc1.weight" in state
+
+    @classmethod
+    def infer_settings(cls, state: StateDict) -> dict[str, object]:
+        """Those of the frame and of the blocks."""
+        settings = super().infer_settings(state)
+        hidden, width = state[FIRST_BLOCK + "conv_blk.fc1.weight"].shape
+        shuffles = FIRST_BLOCK + "self_attention.gating.gating.1.weight" in state
+        aggregation = "shuffle" if shuffles else "sum"
+        return settings | {"mlp_ratio": shortest_ratio(hidden, width), "aggregation": aggregation}
+
+    @classmethod
+    def published_stripe(cls, settings: Mapping[str, object]) -> int | None:
+        """By width, head and state size."""
+        key = settings["embed_dim"], settings["upsampler"], settings["d_state"]
+        known: dict[tuple[object, ...], int] = {
+            (180, "pixelshuffle", 16): 8,
+            (60, "pixelshuffledirect", 16): 4,
+            (60, "pixelshuffledirect", 1): 8,
+            (180, None, 16): 4,
+        }
+        return known.get(key)
