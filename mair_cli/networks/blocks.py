@@ -216,6 +216,12 @@ class ResidualMambaBlock(nn.Module):
         return torch.addcmul(self.get_submodule(self.branch_name)(self.ln_2(x)), x, self.skip_scale2)
 
 
+def on_pixels(layer: nn.Module, x: Tensor) -> Tensor:
+    """Apply a layer for (B, C, H, W) to (B, H, W, C)."""
+    out: Tensor = layer(x.permute(0, 3, 1, 2))
+    return out.permute(0, 2, 3, 1)
+
+
 def initialise_linear_layers(network: nn.Module) -> None:
     """Linear weights truncated normal σ 0.02, biases 0; network.md, 8. Convolutions keep PyTorch's start values."""
     for module in network.modules():

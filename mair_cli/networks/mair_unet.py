@@ -1,7 +1,7 @@
 """The U-shaped network: deblurring, dehazing, camera noise (Li et al., CVPR 2025; network.md, 6).
 
 Four levels, each half as high and wide and twice as deep as the one above. Features travel as (B, H, W, C), channels
-last, as in `mair_cli.networks.mair`. Parameter names are those of published checkpoints.
+last, as in `mair_cli.networks.frame`. Parameter names are those of published checkpoints.
 """
 
 from __future__ import annotations
@@ -11,7 +11,14 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from mair_cli.networks.blocks import Mlp, ResidualMambaBlock, VisionMambaModule, block_values, initialise_linear_layers
+from mair_cli.networks.blocks import (
+    Mlp,
+    ResidualMambaBlock,
+    VisionMambaModule,
+    block_values,
+    initialise_linear_layers,
+    on_pixels,
+)
 from mair_cli.networks.levels import Level, append_level_maps
 from mair_cli.networks.network import Network, StateDict, count_numbered, infer_levels, shortest_ratio
 from mair_cli.networks.settings import MaIRUNetConfig
@@ -26,12 +33,6 @@ def _convolution(channels_in: int, channels_out: int, side: int = 3) -> nn.Conv2
     return nn.Conv2d(channels_in, channels_out, side, padding=side // 2, bias=False)
 
 
-def _on_pixels(layer: nn.Module, x: Tensor) -> Tensor:
-    """Apply a layer for (B, C, H, W) to (B, H, W, C)."""
-    out: Tensor = layer(x.permute(0, 3, 1, 2))
-    return out.permute(0, 2, 3, 1)
-
-
 class Downsample(nn.Module):
     """(B, H, W, C) → (B, H/2, W/2, 2C): a convolution that halves the channels, then pixel-unshuffle."""
 
@@ -41,7 +42,7 @@ class Downsample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, H, W, C) to (B, H/2, W/2, 2C)."""
-        return _on_pixels(self.body, x)
+        return on_pixels(self.body, x)
 
 
 class Upsample(nn.Module):
@@ -53,7 +54,7 @@ class Upsample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, H, W, C) to (B, 2H, 2W, C/2)."""
-        return _on_pixels(self.body, x)
+        return on_pixels(self.body, x)
 
 
 class PatchEmbedding(nn.Module):
@@ -162,9 +163,9 @@ class MaIRUNet(Network):
         encoded2 = self.encoder_level2(self.down1_2(encoded1))
         encoded3 = self.encoder_level3(self.down2_3(encoded2))
         x = self.up4_3(self.latent(self.down3_4(encoded3)))
-        x = self.decoder_level3(_on_pixels(self.reduce_chan_level3, torch.cat([x, encoded3], dim=-1)))
+        x = self.decoder_level3(on_pixels(self.reduce_chan_level3, torch.cat([x, encoded3], dim=-1)))
         x = self.up3_2(x)
-        x = self.decoder_level2(_on_pixels(self.reduce_chan_level2, torch.cat([x, encoded2], dim=-1)))
+        x = self.decoder_level2(on_pixels(self.reduce_chan_level2, torch.cat([x, encoded2], dim=-1)))
         x = self.up2_1(x)
         out: Tensor = self.decoder_level1(torch.cat([x, encoded1], dim=-1))
         return out

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from mair_cli.networks.blocks import ResidualMambaBlock, VisionMambaModule, block_values
-from mair_cli.networks.mair import FIRST_BLOCK, Frame
+from mair_cli.networks.frame import FIRST_BLOCK, Frame
 from mair_cli.networks.network import StateDict
 from mair_cli.networks.settings import ChannelAttention, MambaIRConfig
 
