@@ -30,7 +30,8 @@ from tqdm import tqdm
 
 from mair_cli.datasets.resize import matlab_bicubic
 from mair_cli.errors import MairError
-from mair_cli.training.images import decode_rgb, find_images, make_pair
+from mair_cli.images.io import read_rgb8
+from mair_cli.training.images import find_images, make_pair
 from mair_cli.training.patches import turned
 
 WIDTHS = (48, 52)
@@ -120,7 +121,7 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     for target, path in tqdm(targets.items(), unit="image"):
         if not target.exists():
-            save_png(target, teach(teachers, decode_rgb(path), options.scale))
+            save_png(target, teach(teachers, read_rgb8(path), options.scale))
 
 
 if __name__ == "__main__":

@@ -33,11 +33,11 @@ from mair_cli.training.losses import make_loss
 from mair_cli.training.optimizers import make_optimizers
 from mair_cli.training.patches import Batch, PatchSource, prefetched
 from mair_cli.training.recipe import Settings
-from mair_cli.training.reports import Observer, Outcome, StepReport
+from mair_cli.training.reports import Observer, Outcome, Rehearsal, StepReport
 from mair_cli.training.resuming import check_same_run, refuse_to_overwrite, restore, sole_user
 from mair_cli.training.schedule import learning_rate, patch_and_batch, target_share
 from mair_cli.training.sets import ImageSets, load_sets
-from mair_cli.training.starting import draw_start_values, start_from
+from mair_cli.training.starting import draw_start_values, refuse_missing_start, start_from
 from mair_cli.training.state import TrainingState, load_state, save_state
 from mair_cli.training.stopping import StopRequest
 from mair_cli.training.validation import Measurement, measure
@@ -55,10 +55,22 @@ class Trainer:
         world: this process among several.
         backend: of the scan, see `mair_cli.scan.dispatch.BACKENDS`.
         observer: is told how it goes on.
+        state: what to go on from; None starts.
+
+    Raises:
+        UsageError: the device cannot do what the settings ask for, or weights to start from are missing.
+        TrainingError: the images are too small, the batch cannot be shared, or `state` is of another network.
     """
 
     def __init__(
-        self, settings: Settings, sets: ImageSets, device: torch.device, world: World, backend: str, observer: Observer
+        self,
+        settings: Settings,
+        sets: ImageSets,
+        device: torch.device,
+        world: World,
+        backend: str,
+        observer: Observer,
+        state: TrainingState | None = None,
     ) -> None:
         self.settings, self.device, self.world, self.observer = settings, device, world, observer
         self.validation_pairs = sets.validation
@@ -67,7 +79,7 @@ class Trainer:
         check_precision(training.precision, device)
         self.network = build_network(settings.network)
         draw_start_values(self.network, training.seed)
-        if training.start_from:
+        if training.start_from and state is None:
             start_from(self.network, training.start_from)
         set_backend(self.network, backend)
         self.network.to(device).train()
@@ -87,11 +99,7 @@ class Trainer:
             mixup=data.mixup,
             mixup_share=data.mixup_share,
         )
-        for step in (0, *(round(share * training.steps) for share, _, _ in training.stages)):
-            patch, batch = patch_and_batch(data, training, step)
-            self.source.check(patch)
-            if batch % world.size:
-                raise TrainingError(f"a batch of {batch} cannot be shared by {world.size} processes evenly")
+        self._check_stages()
         self.step = 0
         self.seconds = 0.0
         self.best: float | None = None
@@ -99,8 +107,19 @@ class Trainer:
         self._measured: list[Measurement] = []
         self._norm = torch.zeros((), device=device)
         self._meter = _Meter(torch.zeros((), device=device))
+        if state is not None:
+            self._restore(state)
 
-    def restore(self, state: TrainingState) -> None:
+    def _check_stages(self) -> None:
+        """Raise TrainingError where an image is smaller than a patch, or a batch cannot be shared evenly."""
+        training = self.settings.training
+        for step in (0, *(round(share * training.steps) for share, _, _ in training.stages)):
+            patch, batch = patch_and_batch(self.settings.data, training, step)
+            self.source.check(patch)
+            if batch % self.world.size:
+                raise TrainingError(f"a batch of {batch} cannot be shared by {self.world.size} processes evenly")
+
+    def _restore(self, state: TrainingState) -> None:
         """Go on from `state`; raises TrainingError or CheckpointError when it belongs to another run."""
         check_same_run(state, self.settings)
         restore(state, self.network, self.average.network, self.optimizer)
@@ -290,14 +309,38 @@ def train(
     """
     stop = StopRequest(stop_after_seconds)
     world = World.from_environment()
-    if not resume:
-        refuse_to_overwrite(settings)
+    _check_start(settings, resume)
     sets = load_sets(settings, validate=world.leads)
     with sole_user(settings.folder) if world.leads else nullcontext(), joined(world, device):
-        state_file = settings.folder / STATE_FILE
-        state = load_state(state_file) if resume and state_file.exists() else None
         told = observer if observer is not None and world.leads else Observer()
-        trainer = Trainer(settings, sets, device, world, backend, told)
-        if state is not None:
-            trainer.restore(state)
-        return trainer.run(stop)
+        return Trainer(settings, sets, device, world, backend, told, _saved_state(settings, resume)).run(stop)
+
+
+def rehearse(settings: Settings, device: torch.device, *, backend: str = "auto", resume: bool = False) -> Rehearsal:
+    """Open all that a run would open, and write nothing: images, weights or state, device and back end.
+
+    Raises what `train` would raise before its first step.
+    """
+    _check_start(settings, resume)
+    sets = load_sets(settings, keep=False)
+    trainer = Trainer(settings, sets, device, World(), backend, Observer(), _saved_state(settings, resume))
+    network = trainer.average.network
+    side = network.size_multiple
+    with torch.inference_mode(), arithmetic(settings.training.precision, device):
+        network(torch.zeros(1, 3, side, side, device=device), **known_levels(network.config, 0.0, 0.0))
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    images = len(sets.training) // len(settings.data.zoom)
+    return Rehearsal(trainer.step, parameters, images, len(sets.validation))
+
+
+def _check_start(settings: Settings, resume: bool) -> None:
+    """What can be said before images are decoded, which may take minutes."""
+    if not resume:
+        refuse_to_overwrite(settings)
+    if not resume or not (settings.folder / STATE_FILE).exists():
+        refuse_missing_start(settings.training.start_from)
+
+
+def _saved_state(settings: Settings, resume: bool) -> TrainingState | None:
+    file = settings.folder / STATE_FILE
+    return load_state(file) if resume and file.exists() else None

@@ -8,6 +8,7 @@ What a single value may be stands in its type, what several must be to one anoth
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -42,6 +43,11 @@ Share = Annotated[float, Meta(ge=0, le=1, description="shares lie in 0 to 1")]
 Positive = Annotated[float, Meta(ge=ABOVE_0, le=FINITE, description="must be above 0")]
 NotNegative = Annotated[float, Meta(ge=0, le=FINITE, description="must be 0 or more")]
 Decay = Annotated[float, Meta(ge=0, lt=1, description="must lie in 0 to below 1")]
+
+LARGEST_FILE = 1 << 20
+
+# A file name: neither a path, `..`, a hidden file nor an option.
+_PLAIN_NAME = re.compile(r"(?![.-])[^/\\:\x00-\x1f]{1,100}")
 
 # What is done to patches of a task where the recipe says nothing, and what is measured.
 _USUAL_DEGRADATIONS: dict[str, tuple[dict[str, list[int]], list[str]]] = {
@@ -93,6 +99,8 @@ class DataSettings(Section, frozen=True, kw_only=True):
     """Share of the patches that are mixed."""
     candidates: Count = 1
     """Draw this many patches for each one used and keep the one richest in detail; 1 draws evenly."""
+    strict: bool = False
+    """Whether a damaged file or an animation ends the run; else it is named and left out."""
     cache: str = ""
     """Folder for decoded images, read by memory mapping; empty keeps them in memory."""
     workers: Count = 1
@@ -241,8 +249,8 @@ class Settings(_Run, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Check what sections must be to one another; raises ValueError naming the key."""
-        if not self.name or "/" in self.name:
-            raise ValueError("name must be a plain word: it names the exported file")
+        if not _PLAIN_NAME.fullmatch(self.name):
+            raise ValueError(f"name = {self.name!r} must be a plain word: it names a folder and files")
         task = find_task(self.task)
         if task.enlarges and self.scale == 1:
             raise ValueError(f"task {task.name!r} needs network.upsampler and network.upscale of 2 or more")
@@ -252,6 +260,8 @@ class Settings(_Run, frozen=True, kw_only=True):
             raise ValueError(f"task {task.name!r} needs data.pairs: inputs and targets in two folders")
         if task.inputs == "given" and self.validation.images:
             raise ValueError(f"validation.images cannot measure task {task.name!r}: validation.pairs can")
+        if isinstance(self.network, MaIRUNetConfig) and self.network.dual_pixel_task:
+            raise ValueError("network.dual_pixel_task cannot be trained here: an input is one image")
         if self.data.mixup and level_count(self.network):
             raise ValueError("data.mixup and the levels of network exclude each other: a mixture has none")
         if self.degradation.kernels != ("bicubic",) and (not task.enlarges or self.data.pairs):
@@ -279,7 +289,11 @@ def read_settings(path: Path, overrides: Sequence[str] = ()) -> Settings:
     Raises UsageError when the file is missing or not TOML, or when a key or value is not understood.
     """
     try:
-        mapping = tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as stream:
+            content = stream.read(LARGEST_FILE + 1)
+        if len(content) > LARGEST_FILE:
+            raise UsageError(f"{path} is no recipe: it is larger than {LARGEST_FILE >> 10} KiB")
+        mapping = tomllib.loads(content.decode("utf-8"))
     except OSError as error:
         raise UsageError(f"cannot read the settings {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

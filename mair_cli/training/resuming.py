@@ -15,7 +15,7 @@ from mair_cli.store.files import disk_errors_as
 from mair_cli.store.locks import exclusive
 from mair_cli.training.files import LOCK_FILE, STATE_FILE
 from mair_cli.training.optimizers import Optimizers, expected_state
-from mair_cli.training.recipe import Settings
+from mair_cli.training.recipe import Settings, settings_from_mapping
 from mair_cli.training.state import TrainingState
 from mair_cli.weights.checkpoint import check_tensor
 
@@ -26,10 +26,12 @@ _HARMLESS = {
     "output",
     "data.cache",
     "data.workers",
+    "data.strict",
     "training.threads",
     "training.log_every",
     "training.save_every",
     "validation.images",
+    "validation.pairs",
     "validation.every",
     "validation.crop",
     "validation.degradations",
@@ -58,11 +60,12 @@ def sole_user(folder: Path) -> Iterator[None]:
 
 def check_same_run(state: TrainingState, settings: Settings) -> None:
     """Raise TrainingError when `state` cannot go on under `settings`; warn of changes that alter the curve."""
-    then, now = flat(state.settings), flat(settings.to_mapping())
+    # Read again, so that settings which the version that saved it did not have take their defaults.
+    then, now = flat(settings_from_mapping(state.settings, STATE_FILE).to_mapping()), flat(settings.to_mapping())
     changed = [key for key in now if then.get(key) != now[key] and key not in _HARMLESS]
     for key in changed:
         change = f"{key} was {reprlib.repr(then.get(key))} and is now {now.get(key)!r}"
-        if key == "task" or key.startswith("network."):
+        if key in ("task", "training.optimizer") or key.startswith("network."):
             raise TrainingError(f"cannot resume: {change}; choose another --output, or training.start_from")
         logger.warning("resuming with other settings: %s; the curve differs from an uninterrupted run", change)
 

@@ -43,11 +43,14 @@ def split_sources(settings: Settings) -> tuple[list[Source], list[Source]]:
     return with_teacher(training, data.targets), measured
 
 
-def load_sets(settings: Settings, validate: bool = True) -> ImageSets:
-    """Decode all images of a run; with `validate` false, those to measure on are left out."""
+def load_sets(settings: Settings, validate: bool = True, keep: bool = True) -> ImageSets:
+    """Decode all images of a run.
+
+    With `validate` false, those to measure on are left out; with `keep` false, only the sizes of the images are true.
+    """
     training, measured = split_sources(settings)
     data, scale = settings.data, settings.scale
-    pairs = load_pairs(training, scale, data.zoom, data.cache)
+    pairs = load_pairs(training, scale, data.zoom, data.cache, strict=data.strict, keep=keep)
     crop = settings.validation.crop
-    held = [central(pair, crop, scale) for pair in load_pairs(measured, scale)] if validate else []
-    return ImageSets(pairs, held)
+    held = load_pairs(measured, scale, strict=data.strict, keep=keep) if validate else []
+    return ImageSets(pairs, [central(pair, crop, scale) for pair in held])

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mair_cli.errors import TrainingError
+from mair_cli.errors import TrainingError, UsageError
 from mair_cli.networks import Network, NetworkConfig
 from mair_cli.networks.blocks import VisionMambaModule, initialise_linear_layers
 from mair_cli.networks.levels import level_count, level_names
@@ -72,6 +72,12 @@ def load_partially(network: nn.Module, weights: Mapping[str, Tensor]) -> Partial
         raise TrainingError("none of the weights in training.start_from fits this network")
     network.load_state_dict(own | loaded)
     return PartialLoad(tuple(loaded), tuple(skipped))
+
+
+def refuse_missing_start(path: str) -> None:
+    """Raise UsageError when `training.start_from` is given and is no file."""
+    if path and not expanded(path).is_file():
+        raise UsageError(f"training.start_from: there is no file {path}")
 
 
 def start_from(network: Network, path: str) -> PartialLoad:

@@ -91,6 +91,12 @@ def test_a_wrong_setting_is_an_error_that_names_it(
         {"task": "deblur"},
         {"task": "blur"},
         {"name": "a/b"},
+        {"name": ".."},
+        {"name": "."},
+        {"name": ""},
+        {"name": "-x"},
+        {"name": "a\\b"},
+        {"name": "a\x1b[2J"},
         {"data": 3},
         {"network": {"dim": 8}},
         {"output": 1},
@@ -130,6 +136,12 @@ def test_values_are_toml_and_bare_words_are_text() -> None:
     ]
 
 
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="devices of POSIX")
+def test_a_device_is_no_recipe() -> None:
+    with pytest.raises(UsageError, match="/dev/zero is no recipe"):
+        read_settings(Path("/dev/zero"))
+
+
 def test_files_that_are_no_toml_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot read"):
         read_settings(tmp_path / "none.toml")
@@ -153,6 +165,8 @@ def test_tasks_of_the_u_shaped_network_are_learnt_from_pairs_alone(tmp_path: Pat
         settings_from_mapping(recipe | {"validation": {"images": ["x"]}})
     with pytest.raises(UsageError, match="without upsampler"):
         settings_from_mapping(recipe | {"network": {"upscale": 2}})
+    with pytest.raises(UsageError, match="dual_pixel_task"):
+        settings_from_mapping(recipe | {"network": UNET | {"dual_pixel_task": True, "inp_channels": 6}})
     with pytest.raises(UsageError, match="mixup"):
         settings_from_mapping(
             recipe | {"data": {"pairs": pairs, "mixup": 1.2}, "network": UNET | {"noise_level_map": True}}

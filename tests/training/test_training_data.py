@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from fractions import Fraction
 from pathlib import Path
@@ -15,8 +16,9 @@ from tiny_runs import image_folder, mapping, run, settings, texture
 from mair_cli.datasets.degradations import Kernel, reduce_image
 from mair_cli.datasets.resize import matlab_bicubic
 from mair_cli.errors import ImageError, TrainingError, UsageError
+from mair_cli.images.io import read_rgb8
 from mair_cli.training.degrading import Drawn, degraded_patch
-from mair_cli.training.images import ImagePair, Source, decode_rgb, find_images, find_pairs, load_pairs, make_pair
+from mair_cli.training.images import ImagePair, Source, find_images, find_pairs, load_pairs, make_pair
 from mair_cli.training.patches import Batch, PatchSource, detail, prefetched, turned
 from mair_cli.training.recipe import DegradationSettings, settings_from_mapping
 from mair_cli.training.schedule import target_share
@@ -58,18 +60,79 @@ def test_gray_alpha_and_deep_images_become_8_bit_rgb(tmp_path: Path) -> None:
     Image.fromarray(gray.astype(np.uint16) * 257).save(tmp_path / "deep.png")
     Image.fromarray(np.dstack([texture(1), gray])).save(tmp_path / "alpha.png")
     for name, expected in (("gray", gray), ("deep", gray)):
-        np.testing.assert_array_equal(decode_rgb(tmp_path / f"{name}.png"), np.dstack([expected] * 3))
-    np.testing.assert_array_equal(decode_rgb(tmp_path / "alpha.png"), texture(1))
+        np.testing.assert_array_equal(read_rgb8(tmp_path / f"{name}.png"), np.dstack([expected] * 3))
+    np.testing.assert_array_equal(read_rgb8(tmp_path / "alpha.png"), texture(1))
 
 
 def test_animations_and_damaged_files_are_refused_by_name(tmp_path: Path) -> None:
     frames = [Image.fromarray(texture(seed)) for seed in (0, 1)]
     frames[0].save(tmp_path / "film.gif", save_all=True, append_images=frames[1:])
-    with pytest.raises(TrainingError, match=r"film\.gif is an animation"):
-        decode_rgb(tmp_path / "film.gif")
+    with pytest.raises(ImageError, match=r"film\.gif: it is an animation"):
+        read_rgb8(tmp_path / "film.gif")
     (tmp_path / "torn.png").write_bytes((image_folder(tmp_path / "x", 1) / "0.png").read_bytes()[:200])
     with pytest.raises(ImageError, match=r"torn\.png"):
-        decode_rgb(tmp_path / "torn.png")
+        read_rgb8(tmp_path / "torn.png")
+
+
+def spoilt_folder(tmp_path: Path) -> Path:
+    """Four good images, an animation, a torn file and one that is no image at all."""
+    folder = image_folder(tmp_path / "images")
+    film = [Image.fromarray(texture(seed)) for seed in (0, 1)]
+    film[0].save(folder / "film.gif", save_all=True, append_images=film[1:])
+    (folder / "torn.png").write_bytes((folder / "0.png").read_bytes()[:200])
+    (folder / "page.jpg").write_text("<html>")
+    return folder
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_animations_and_damaged_files_are_named_and_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, cached: bool
+) -> None:
+    spoilt_folder(tmp_path)
+    recipe = settings(tmp_path, data={"zoom": [1.0, 0.5], "cache": str(tmp_path / "cache") if cached else ""})
+    names = [pair.name for pair in load_sets(recipe).training]
+    assert sorted(set(names)) == [f"{i}.png" for i in range(4) if f"{i}.png" in names]
+    assert len(names) >= 6
+    for bad in ("film.gif", "torn.png", "page.jpg"):
+        named = [record for record in caplog.messages if bad in record]
+        held_out = bad not in {source.image.name for source in split_sources(recipe)[0]}
+        assert len(named) == 1 or held_out
+
+
+def test_a_strict_run_stops_at_the_first_of_them(tmp_path: Path) -> None:
+    spoilt_folder(tmp_path)
+    with pytest.raises((ImageError, TrainingError), match=r"film\.gif|torn\.png|page\.jpg"):
+        load_sets(settings(tmp_path, data={"strict": True}))
+
+
+def test_a_folder_of_nothing_but_damaged_files_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "page.jpg").write_text("<html>")
+    with pytest.raises(TrainingError, match=r"none of 1 images can be used, such as .*page\.jpg"):
+        load_sets(settings(tmp_path, validation={"holdout": 0}))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes of POSIX")
+def test_devices_pipes_and_standard_input_are_no_images(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for place in (str(tmp_path / "pipe"), "/dev/zero", "/dev/null"):
+        with pytest.raises(UsageError, match="neither a file nor a folder"):
+            find_images([place])
+    with pytest.raises(UsageError, match="no such file or folder"):
+        find_images(["-"])
+    folder = image_folder(tmp_path / "images", 1)
+    os.mkfifo(folder / "pipe.png")
+    (folder / "zero.png").symlink_to("/dev/zero")
+    assert [path.name for path in find_images([str(folder)])] == ["0.png"]
+
+
+def test_sizes_without_pixels_are_those_of_the_images_and_no_cache_is_written(tmp_path: Path) -> None:
+    recipe = settings(tmp_path, data={"cache": str(tmp_path / "cache"), "zoom": [1.0, 0.5]}, validation={"crop": 20})
+    sizes, whole = load_sets(recipe, keep=False), load_sets(settings(tmp_path, data={"zoom": [1.0, 0.5]}))
+    assert not (tmp_path / "cache").exists()
+    assert [pair.high.shape for pair in sizes.training] == [pair.high.shape for pair in whole.training]
+    assert [pair.low.shape for pair in sizes.training] == [pair.low.shape for pair in whole.training]
+    assert sizes.validation[0].high.shape == (20, 20, 3)
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3, 4])
@@ -379,8 +442,8 @@ def test_given_pairs_are_matched_by_name_and_learnt_as_they_are(tmp_path: Path, 
     checked = settings_from_mapping(recipe | {"task": "sr" if scale == 2 else "denoise"})
     pairs = load_sets(checked).training
     for pair in pairs:
-        np.testing.assert_array_equal(pair.high, decode_rgb(targets / pair.name))
-        np.testing.assert_array_equal(pair.low, decode_rgb(inputs / f"{Path(pair.name).stem}.webp"))
+        np.testing.assert_array_equal(pair.high, read_rgb8(targets / pair.name))
+        np.testing.assert_array_equal(pair.low, read_rgb8(inputs / f"{Path(pair.name).stem}.webp"))
     assert run(checked).finished
     (inputs / "0.webp").rename(inputs / "other.webp")
     with pytest.raises(UsageError, match=r"data\.pairs: 2 images have no partner"):
