@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "mair_cli"
 # From the bottom up: a folder imports from folders before it. Those of one line stand side by side.
 LAYERS = (
     ("version", "errors", "host_memory"),
+    ("tasks",),
     ("store", "images", "scan"),
     ("datasets", "networks"),
     ("weights", "runtime", "measure"),

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from html import escape
 from pathlib import Path
 
 import numpy as np
 
-from mair_cli.benchmark.page import Layer, fill, notes, viewer
-from mair_cli.benchmark.report import decibels, similarity
+from mair_cli.benchmark.page import Layer, Slider, render
+from mair_cli.benchmark.report import figure_text
 from mair_cli.datasets.resize import matlab_bicubic
 from mair_cli.errors import ImageError
 from mair_cli.measure.protocol import Measurement, measure, read_rgb
@@ -37,20 +36,14 @@ class Comparison:
 
     def render_html(self) -> str:
         """The slider page."""
-        layers = []
-        for index, (name, image) in enumerate(zip(self.names, self.images, strict=True)):
-            if index < len(self.figures):
-                figure = self.figures[index]
-                caption = (
-                    f"Y {decibels(figure.psnr_y)} dB / {similarity(figure.ssim_y)}, "
-                    f"RGB {decibels(figure.psnr_rgb)} dB / {similarity(figure.ssim_rgb)}"
-                )
-            else:
-                caption = "measured against"
-            layers.append(Layer(name, image, caption))
-        title = " – ".join(self.names)
-        body = f"<h1>{escape(title)}</h1>{notes(self.notes)}{viewer('comparison', layers)}"
-        return fill(title, body)
+        captions = [*(figure_text(figure) for figure in self.figures), "measured against"]
+        layers = [Layer(*layer) for layer in zip(self.names, self.images, captions, strict=True)]
+        return render(
+            "comparison.html",
+            title=" – ".join(self.names),
+            notes=self.notes,
+            slider=Slider("comparison", layers),
+        )
 
 
 def compare_images(paths: Sequence[Path], crop: int = 0) -> Comparison:

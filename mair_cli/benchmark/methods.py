@@ -4,52 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Final, Literal, Protocol
+import typing
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import torch
-from torch import nn
 
 from mair_cli.datasets.resize import matlab_bicubic
 from mair_cli.errors import UsageError
-from mair_cli.measure import protocol as measuring
-from mair_cli.measure.protocol import to_bytes
+from mair_cli.measure.protocol import Protocol, to_bytes
+from mair_cli.networks import Network
 from mair_cli.restore.restorer import Restorer
+from mair_cli.restore.settings import RunSettings
+from mair_cli.tasks import TASKS
 
-__all__ = ["BASELINES", "Method", "MethodInfo", "MethodOptions", "build_method", "weights_digest"]
-
-PARTITION: Final = "partition"
-
-Tiling = Literal["partition", "auto"] | int
-
-
-@dataclass(frozen=True)
-class MethodOptions:
-    """How networks are run; classical baselines look at none of it.
-
-    Attributes:
-        tile: "partition" for the published partition, else a tile side in input pixels, 0 for the whole image, or
-            "auto".
-        overlap: of tiles; None leaves the choice to the restorer.
-        ensemble: mean over 8 flips and turns.
-        device: see `mair_cli.runtime.device`.
-        backend: see `mair_cli.scan.dispatch`.
-        precision: "fp32", "bf16" or "fp16".
-        stripe: stripe width for a checkpoint that does not say it.
-        scene: of dehazing.
-    """
-
-    tile: Tiling = PARTITION
-    overlap: int | None = None
-    ensemble: bool = False
-    device: str = "auto"
-    backend: str = "auto"
-    precision: str = "fp32"
-    stripe: int | None = None
-    scene: str | None = None
+__all__ = ["BASELINES", "Method", "MethodInfo", "build_method", "weights_digest"]
 
 
 @dataclass(frozen=True)
@@ -63,6 +34,7 @@ class MethodInfo:
         parameters: trained values; None for baselines.
         weights: SHA-256 of the network's parameters, or "".
         model: name in the catalog, "" for baselines and checkpoint files.
+        settings: how a network is run, as data; empty for baselines.
     """
 
     name: str
@@ -71,9 +43,10 @@ class MethodInfo:
     parameters: int | None = None
     weights: str = ""
     model: str = ""
+    settings: Mapping[str, object] = field(default_factory=dict)
 
 
-class Method(Protocol):
+class Method(typing.Protocol):
     """Something that restores images."""
 
     info: MethodInfo
@@ -89,19 +62,19 @@ class Method(Protocol):
 # ------------------------------------------------------------------------------------------ baselines
 
 
-def _bicubic(image: np.ndarray, task: measuring.Protocol) -> np.ndarray:
+def _bicubic(image: np.ndarray, task: Protocol) -> np.ndarray:
     return matlab_bicubic(image, task.scale)
 
 
-def _nearest(image: np.ndarray, task: measuring.Protocol) -> np.ndarray:
+def _nearest(image: np.ndarray, task: Protocol) -> np.ndarray:
     return image.repeat(task.scale, axis=0).repeat(task.scale, axis=1)
 
 
-def _unchanged(image: np.ndarray, task: measuring.Protocol) -> np.ndarray:
+def _unchanged(image: np.ndarray, task: Protocol) -> np.ndarray:
     return to_bytes(image)
 
 
-def _non_local_means(image: np.ndarray, task: measuring.Protocol) -> np.ndarray:
+def _non_local_means(image: np.ndarray, task: Protocol) -> np.ndarray:
     """Non-local means (Buades et al., 2005) as scikit-image has it, strength as its documentation advises."""
     from skimage.restoration import denoise_nl_means
 
@@ -118,15 +91,16 @@ class Baseline:
     """A classical method: what it does, for which tasks, and the package that it needs ("" for none)."""
 
     description: str
-    tasks: frozenset[str]
-    run: Callable[[np.ndarray, measuring.Protocol], np.ndarray]
+    tasks: Collection[str]
+    run: Callable[[np.ndarray, Protocol], np.ndarray]
     package: str = ""
 
 
-_SAME_SIZE = frozenset({"denoise", "real-denoise", "deblur", "dehaze"})
+_ENLARGING = frozenset(task.name for task in TASKS.values() if task.enlarges)
+_SAME_SIZE = TASKS.keys() - _ENLARGING
 BASELINES: Mapping[str, Baseline] = {
-    "bicubic": Baseline("MATLAB's bicubic interpolation", frozenset({"sr"}), _bicubic),
-    "nearest": Baseline("pixel repetition", frozenset({"sr"}), _nearest),
+    "bicubic": Baseline("MATLAB's bicubic interpolation", _ENLARGING, _bicubic),
+    "nearest": Baseline("pixel repetition", _ENLARGING, _nearest),
     "none": Baseline("the input as it is", _SAME_SIZE, _unchanged),
     "nl-means": Baseline("non-local means (scikit-image)", frozenset({"denoise"}), _non_local_means, "skimage"),
 }
@@ -137,16 +111,16 @@ class BaselineMethod:
 
     device = torch.device("cpu")
 
-    def __init__(self, name: str, task: measuring.Protocol) -> None:
+    def __init__(self, name: str, task: Protocol) -> None:
         """Raises UsageError where the baseline is for another task, or its package is missing."""
         baseline = BASELINES[name]
         if task.task not in baseline.tasks:
             fitting = ", ".join(other for other, entry in BASELINES.items() if task.task in entry.tasks)
             raise UsageError(
-                f"--model {name} is no method for --task {task.task}; there are {fitting} and the networks"
+                f"`model` {name} is no method for `task` {task.task}; there are {fitting} and the networks"
             )
         if baseline.package and importlib.util.find_spec(baseline.package) is None:
-            raise UsageError(f'--model {name} needs scikit-image: pip install "mair-cli[baselines]"')
+            raise UsageError(f'`model` {name} needs scikit-image: pip install "mair-cli[baselines]"')
         self.info = MethodInfo(name, "baseline", baseline.description)
         self._baseline = baseline
         self._task = task
@@ -164,7 +138,7 @@ class BaselineMethod:
 # ------------------------------------------------------------------------------------------ networks
 
 
-def weights_digest(network: nn.Module) -> str:
+def weights_digest(network: Network) -> str:
     """SHA-256 over names and values of all parameters: the same weights give the same digest in any file format."""
     hashed = hashlib.sha256()
     for name, value in sorted(network.state_dict().items()):
@@ -176,7 +150,7 @@ def weights_digest(network: nn.Module) -> str:
 class ModelMethod:
     """A network, run by the restorer that users run."""
 
-    def __init__(self, name: str, restorer: Restorer, task: measuring.Protocol, from_file: bool) -> None:
+    def __init__(self, name: str, restorer: Restorer, task: Protocol) -> None:
         network = restorer.network
         self.device = restorer.device
         self.info = MethodInfo(
@@ -185,7 +159,8 @@ class ModelMethod:
             description=restorer.description,
             parameters=sum(parameter.numel() for parameter in network.parameters()),
             weights=weights_digest(network),
-            model="" if from_file else restorer.model_name,
+            model="" if restorer.settings.weights is not None else restorer.model_name,
+            settings=restorer.settings.to_mapping(),
         )
         self._restorer = restorer
         self._task = task
@@ -197,40 +172,25 @@ class ModelMethod:
 
     def restore(self, image: np.ndarray) -> np.ndarray:
         """See `Method`."""
-        return to_bytes(self._restorer(image, sigma=self._task.sigma))
+        return to_bytes(self._restorer(image, sigma=self._task.sigma, jpeg=self._task.quality or "off"))
 
 
-def build_method(name: str, task: measuring.Protocol, options: MethodOptions, weights: Path | None = None) -> Method:
+def build_method(name: str, task: Protocol, settings: RunSettings) -> Method:
     """Make a method ready to run.
 
     Args:
-        name: of a baseline, of a model in the catalog, or "auto" for the best weights at hand; a label where `weights`
-            names a file.
+        name: of a baseline, of a model in the catalog, or "auto" for the best weights at hand; a label where `settings`
+            name a weights file.
         task: what it will be measured on.
-        options: how networks are run.
-        weights: a checkpoint file.
+        settings: how networks are run; classical baselines look at none of it.
 
     Raises:
         UsageError: an unknown name, or a model or baseline for another task.
         MairError: the weights cannot be loaded.
     """
-    if weights is None and name in BASELINES:
+    from_file = settings.weights is not None
+    if not from_file and name in BASELINES:
         return BaselineMethod(name, task)
-    restorer = Restorer(
-        task=task.task,
-        scale=task.scale,
-        sigma=task.sigma,
-        scene=options.scene,
-        model="auto" if weights is not None else name,
-        weights=weights,
-        stripe=options.stripe if weights is not None else None,
-        device=options.device,
-        backend=options.backend,
-        precision=options.precision,
-        tile="auto" if options.tile == PARTITION else options.tile,
-        overlap=options.overlap,
-        ensemble=options.ensemble,
-        partition=options.tile == PARTITION,
-    )
-    shown = restorer.model_name if weights is None else name
-    return ModelMethod(shown, restorer, task, from_file=weights is not None)
+    model = "auto" if from_file else name
+    restorer = Restorer(settings.with_(task=task.task, scale=task.scale, sigma=task.sigma, model=model))
+    return ModelMethod(name if from_file else restorer.model_name, restorer, task)

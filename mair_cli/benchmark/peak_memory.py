@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -28,10 +29,8 @@ class PeakMemory:
             torch.cuda.synchronize(self._device)
             torch.cuda.reset_peak_memory_stats(self._device)
         elif _CLEAR.exists():
-            try:
+            with suppress(OSError):  # some containers forbid it: the mark then covers the whole process life
                 _CLEAR.write_text("5")  # proc(5): resets the high-water mark of resident memory
-            except OSError:  # some containers forbid it: the mark then covers the whole process life
-                return self
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
+from typing import Any
 
 from mair_cli.benchmark.methods import MethodInfo
 from mair_cli.measure.protocol import Protocol
 
-__all__ = ["PublishedFigure", "counterpart", "published_figures"]
+__all__ = ["PublishedFigure", "counterpart", "published_figures", "published_images"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class PublishedFigure:
         method: as the paper calls it.
         task: see `Protocol`.
         dataset: as the catalogue of benchmark sets spells it.
-        setting: scale or noise level; None for the other tasks.
+        setting: scale, noise level or JPEG quality; None for the other tasks.
         psnr: dB, on the task's headline channels.
         ssim: or None where only PSNR is printed.
         parameters: as printed, such as "897K"; None where it is not.
@@ -48,9 +49,15 @@ class PublishedFigure:
 
 
 @lru_cache(maxsize=1)
-def _all_figures() -> tuple[PublishedFigure, ...]:
+def _content() -> dict[str, Any]:
     text = resources.files("mair_cli.benchmark").joinpath("published_figures.json").read_text(encoding="utf-8")
-    content = json.loads(text)
+    content: dict[str, Any] = json.loads(text)
+    return content
+
+
+@lru_cache(maxsize=1)
+def _all_figures() -> tuple[PublishedFigure, ...]:
+    content = _content()
     sources, columns = content["sources"], content["columns"]
     rows = (dict(zip(columns, row, strict=True)) for row in content["figures"])
     return tuple(PublishedFigure(**{**row, "source": sources[row["source"]]}) for row in rows)
@@ -58,13 +65,20 @@ def _all_figures() -> tuple[PublishedFigure, ...]:
 
 def published_figures(dataset: str, protocol: Protocol) -> list[PublishedFigure]:
     """What is published for this data set, task and degree, lowest PSNR first; empty where nothing is known."""
-    setting = protocol.scale if protocol.task == "sr" else protocol.sigma
+    kind = protocol.kind
+    setting = {"reduced": protocol.scale, "noisy": protocol.sigma, "compressed": protocol.quality}.get(kind.inputs)
     found = [
         figure
         for figure in _all_figures()
         if figure.dataset == dataset and figure.task == protocol.task and figure.setting in (setting, None)
     ]
     return sorted(found, key=lambda figure: figure.psnr)
+
+
+def published_images(dataset: str) -> int | None:
+    """Number of images that published means cover, for sets that the catalogue of benchmark sets lacks."""
+    images: int | None = _content()["images"].get(dataset)
+    return images
 
 
 # Which published row a measured method reproduces: the same network with the same weights, or the same baseline.

@@ -6,23 +6,25 @@ import csv
 import io
 import json
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 from mair_cli.benchmark.published import PublishedFigure, counterpart
 from mair_cli.benchmark.runs import Outcome, Summary, summarise
 from mair_cli.benchmark.state import Row
-from mair_cli.errors import MairError
+from mair_cli.measure.protocol import Measurement
+from mair_cli.tasks import Channel
+from mair_cli.version import __version__
 
-__all__ = ["Report", "decibels", "render_csv", "render_json", "similarity", "write_text"]
+__all__ = ["BenchmarkReport", "decibels", "figure_text", "on_channels", "render_csv", "render_json", "similarity"]
 
 _FIGURES = ("psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb")
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t")
 
 
 @dataclass
-class Report:
+class BenchmarkReport:
     """A finished benchmark.
 
     Attributes:
@@ -31,7 +33,8 @@ class Report:
         settings: how it was run, by label, for people.
         environment: see `describe_environment`.
         published: figures of papers for the same set, task and degree.
-        full_set: number of images of the published set; None for a folder of one's own.
+        full_set: number of images of the published set, which `published` are means over; None for a folder of one's
+            own.
         verified: (files equal to the catalogue's, files compared); (0, 0) where there is nothing to compare.
         problems: files left out, and why.
         notes: what else the reader should know.
@@ -59,15 +62,25 @@ class Report:
 
     def headline(self, summary: Summary) -> tuple[float, float] | None:
         """Mean PSNR and SSIM on the channels that papers print; None where nothing was measured."""
-        if summary.mean is None:
-            return None
-        figures = asdict(summary.mean)
-        channel = self.outcome.protocol.headline
-        return figures[f"psnr_{channel}"], figures[f"ssim_{channel}"]
+        return None if summary.mean is None else on_channels(summary.mean, self.outcome.protocol.headline)
+
+    @property
+    def comparable(self) -> list[Summary]:
+        """Methods measured on as many images as published means cover: only these may stand beside those."""
+        if not self.published:
+            return []
+        return [summary for summary in self.summaries if summary.mean and summary.images == self.full_set]
 
     def published_row(self, summary: Summary) -> PublishedFigure | None:
-        """The published figure of the very same method and weights, if known."""
-        return counterpart(summary.method, self.published, self.ensemble)
+        """The published figure of the very same method, weights and images, if known."""
+        return counterpart(summary.method, self.published, self.ensemble) if summary in self.comparable else None
+
+    def by_image(self) -> dict[str, dict[str, Row]]:
+        """Results of each image by method."""
+        rows: dict[str, dict[str, Row]] = {}
+        for row in self.outcome.rows:
+            rows.setdefault(row.image, {})[row.method] = row
+        return rows
 
     def _gray_notes(self) -> list[str]:
         """Papers differ in what Y of a gray image is, and with it in their means (Set14 has one such image)."""
@@ -80,19 +93,30 @@ class Report:
             f"measure in MATLAB (Bicubic, SRCNN … RCAN) take gray as it is, which gives {less:.2f} dB less in the mean"
         ]
 
-    def comparison_notes(self) -> list[str]:
-        """What to bear in mind when measured figures stand beside published ones; empty where none are known."""
+    def published_notes(self) -> list[str]:
+        """What to bear in mind when measured figures stand beside published ones, or why they do not.
+
+        Empty where none are known.
+        """
         if not self.published:
             return []
+        comparable, others = self.comparable, defaultdict(list)
+        for summary in self.summaries:
+            if summary not in comparable:
+                others[summary.images].append(summary.method.name)
+        full = f"all {self.full_set}" if self.full_set else "a whole set"
         notes = [
+            f"{', '.join(names)}: measured on {count} image{'' if count == 1 else 's'}; published figures are means "
+            f"over {full}, so they are not compared"
+            for count, names in others.items()
+        ]
+        if not comparable:
+            return notes
+        notes += [
             f"{summary.method.name}: {_other_weights(summary)}"
-            for summary in self.summaries
+            for summary in comparable
             if summary.method.kind == "model" and self.published_row(summary) is None
         ]
-        covered = {summary.images for summary in self.summaries if summary.images}
-        if self.full_set and covered - {self.full_set}:
-            counts = " and ".join(str(count) for count in sorted(covered))
-            notes.append(f"measured on {counts} images; published figures are means over all {self.full_set}")
         notes += self._gray_notes()
         equal, compared = self.verified
         if equal < compared:
@@ -109,6 +133,11 @@ def _other_weights(summary: Summary) -> str:
     return "weights from a file; whether they are those behind a published row cannot be told"
 
 
+def on_channels(figures: Measurement, channels: Channel) -> tuple[float, float]:
+    """PSNR and SSIM on Y or on RGB."""
+    return (figures.psnr_y, figures.ssim_y) if channels == "y" else (figures.psnr_rgb, figures.ssim_rgb)
+
+
 def decibels(value: float) -> str:
     """PSNR for people."""
     return "∞" if math.isinf(value) else f"{value:.2f}"
@@ -117,6 +146,14 @@ def decibels(value: float) -> str:
 def similarity(value: float) -> str:
     """SSIM for people."""
     return f"{value:.4f}"
+
+
+def figure_text(figures: Measurement) -> str:
+    """All four figures in one line."""
+    return (
+        f"Y {decibels(figures.psnr_y)} dB / {similarity(figures.ssim_y)}, "
+        f"RGB {decibels(figures.psnr_rgb)} dB / {similarity(figures.ssim_rgb)}"
+    )
 
 
 def _plain(value: object) -> object:
@@ -140,7 +177,7 @@ def _row_fields(row: Row) -> dict[str, object]:
     }
 
 
-def _summary_fields(report: Report, summary: Summary) -> dict[str, object]:
+def _summary_fields(report: BenchmarkReport, summary: Summary) -> dict[str, object]:
     figures = asdict(summary.mean) if summary.mean else dict.fromkeys(_FIGURES)
     same = report.published_row(summary)
     return {
@@ -155,10 +192,11 @@ def _summary_fields(report: Report, summary: Summary) -> dict[str, object]:
     }
 
 
-def render_json(report: Report) -> str:
+def render_json(report: BenchmarkReport) -> str:
     """The whole report as JSON; infinite PSNR is null, with `equal` true."""
     protocol = report.outcome.protocol
     content = {
+        "generator": f"mair-cli {__version__}",  # first: `report_files` knows our files by it
         "format": 1,
         "dataset": {"name": report.dataset, "images": len(report.outcome.samples), "full_set": report.full_set},
         "task": protocol.task,
@@ -171,15 +209,19 @@ def render_json(report: Report) -> str:
         "methods": [_summary_fields(report, summary) for summary in report.summaries],
         "images": [_row_fields(row) for row in report.outcome.rows],
         "published": [asdict(figure) for figure in report.published],
-        "comparison_notes": report.comparison_notes(),
+        "comparison_notes": report.published_notes(),
         "problems": report.problems,
         "notes": report.notes,
     }
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def render_csv(report: Report) -> str:
-    """One line per image and method, then one line `mean` per method; `images` says how many a line covers."""
+def render_csv(report: BenchmarkReport) -> str:
+    """One line per image and method, then one line `mean` per method; `images` says how many a line covers.
+
+    Text that a spreadsheet would take for a formula has an apostrophe before it, as OWASP advises against CSV
+    injection.
+    """
     protocol = report.outcome.protocol
     same = {"dataset": report.dataset, "task": protocol.title}
     lines = [{**same, **_row_fields(row), "images": int(row.measurement is not None)} for row in report.outcome.rows]
@@ -189,26 +231,16 @@ def render_csv(report: Report) -> str:
     stream = io.StringIO()
     writer = csv.DictWriter(stream, fieldnames=list(lines[0]), restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(lines)
+    writer.writerows({name: _cell(value) for name, value in line.items()} for line in lines)
     return stream.getvalue()
+
+
+def _cell(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    text = value.replace("\r", r"\r")  # which the csv module does not quote, though readers take it for a line's end
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
 
 def _only(fields: Mapping[str, object], wanted: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in fields.items() if name in wanted}
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a report under a temporary name and rename it: a half-written report never exists.
-
-    Raises:
-        MairError: the file cannot be written.
-    """
-    unfinished = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            unfinished.unlink(missing_ok=True)
-        raise MairError(f"{path}: the report cannot be written ({error.strerror})") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
 
@@ -15,7 +15,7 @@ from mair_cli.benchmark.methods import Method, MethodInfo
 from mair_cli.benchmark.peak_memory import PeakMemory
 from mair_cli.benchmark.state import Row, RunState, state_key
 from mair_cli.datasets.pairs import Sample
-from mair_cli.errors import ImageError, MairError
+from mair_cli.errors import ImageError, MairError, UsageError
 from mair_cli.measure.protocol import Measurement, Pair, Protocol, load_pair, measure
 
 __all__ = ["Benchmark", "Outcome", "Summary", "summarise"]
@@ -108,8 +108,8 @@ class Benchmark:
         protocol: what is restored, and how it is measured.
         samples: the images.
         state_root: folder for the state of unfinished runs.
-        settings: everything else that figures depend on (data set, tiling, precision, version …); part of the state's
-            name, so that a run goes on only from its own results.
+        settings: what figures depend on beside protocol and method (data set, version …); part of the state's name, so
+            that a run goes on only from its own results.
         keep_outputs: keep restored images until `finish`, for reports and for saving.
         on_row: called after each image.
     """
@@ -132,14 +132,12 @@ class Benchmark:
 
     def open_state(self, method: MethodInfo, fresh: bool = False) -> RunState:
         """The state of `method`'s run, emptied first where it should start afresh."""
-        protocol = self.outcome.protocol
         key = state_key(
             {
                 **self._settings,
-                "task": protocol.task,
-                "scale": protocol.scale,
-                "sigma": protocol.sigma,
+                "protocol": asdict(self.outcome.protocol),
                 "method": method.name,
+                "run": method.settings,
                 "weights": method.weights,
             }
         )
@@ -158,6 +156,8 @@ class Benchmark:
             MairError: the state cannot be kept.
         """
         info = method.info
+        if any(info.name == other.name for other in self.outcome.methods):
+            raise UsageError(f"{info.name} stands among the methods already: name each once")
         state = self.open_state(info, fresh)
         self.outcome.methods.append(info)
         self.outcome.states[info.name] = state
@@ -212,3 +212,4 @@ class Benchmark:
         """Forget the state: everything was measured and reported."""
         for state in self.outcome.states.values():
             state.clear()
+            state.close()

@@ -58,6 +58,7 @@ class Command:
 COMMANDS = (
     Command("upscale", "mair_cli.cli.upscale:upscale", "Enlarge photographs 2, 3 or 4 times.", RESTORE),
     Command("denoise", "mair_cli.cli.denoise:denoise", "Remove noise, of a given level or a camera's.", RESTORE),
+    Command("dejpeg", "mair_cli.cli.dejpeg:dejpeg", "Take the artefacts of JPEG compression away.", RESTORE),
     Command("deblur", "mair_cli.cli.deblur:deblur", "Undo motion blur.", RESTORE),
     Command("dehaze", "mair_cli.cli.dehaze:dehaze", "Take haze out of photographs.", RESTORE),
     Command("train", "mair_cli.cli.train:train", "Train a network from a recipe.", TRAIN),

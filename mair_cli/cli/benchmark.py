@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -15,27 +15,23 @@ from mair_cli.cli.options import (
     NETWORK,
     OUTPUT,
     SPEED,
-    Backend,
-    Device,
-    Ensemble,
     Offline,
-    Overlap,
-    Precision,
     Quiet,
-    Stripe,
     Verbose,
     check_choice,
     go_offline,
     parse_tile,
+    with_run_options,
 )
 from mair_cli.errors import UsageError
+from mair_cli.restore.settings import RunSettings
+from mair_cli.tasks import TASKS
 
 if TYPE_CHECKING:
-    from mair_cli.benchmark.methods import MethodOptions
     from mair_cli.benchmark.runs import Benchmark
     from mair_cli.benchmark.state import Row
     from mair_cli.datasets.benchmark_sets import LocatedSet
-    from mair_cli.datasets.pairs import Listing, Task
+    from mair_cli.datasets.pairs import Listing
     from mair_cli.measure.protocol import Protocol
 
 SETS = "Images"
@@ -48,13 +44,15 @@ class Plan:
     """What to run."""
 
     protocol: Protocol
-    methods: Sequence[tuple[str, Path | None]]
-    options: MethodOptions
+    methods: Sequence[tuple[str, RunSettings]]
+    settings: RunSettings
     fresh: bool
 
 
 # Long, but a list of options throughout: each is one parameter with its help.
+@with_run_options(without=("model", "weights", "tile"))
 def benchmark(
+    settings: dict[str, Any],
     dataset: Annotated[
         str,
         typer.Option(
@@ -68,14 +66,28 @@ def benchmark(
     ],
     task: Annotated[
         str,
-        typer.Option("--task", metavar="sr|denoise|real-denoise|deblur|dehaze", rich_help_panel=SETS, help="What for."),
+        typer.Option("--task", metavar="|".join(TASKS), rich_help_panel=SETS, help="What for."),
     ] = "sr",
     scale: Annotated[
         int | None, typer.Option("--scale", "-s", metavar="2|3|4", rich_help_panel=SETS, help="For sr. Default: 4.")
     ] = None,
     sigma: Annotated[
         float | None,
-        typer.Option("--sigma", metavar="S", rich_help_panel=SETS, help="Noise level of 255. Default: 25."),
+        typer.Option(
+            "--sigma",
+            metavar="S",
+            rich_help_panel=SETS,
+            help="Noise added to inputs, of 255. Default: 25 for denoise, else none.",
+        ),
+    ] = None,
+    jpeg: Annotated[
+        int | None,
+        typer.Option(
+            "--jpeg",
+            metavar="1-100",
+            rich_help_panel=SETS,
+            help="JPEG quality that inputs are compressed with. Default: 40 for dejpeg, else none.",
+        ),
     ] = None,
     data_dir: Annotated[
         Path | None,
@@ -104,12 +116,10 @@ def benchmark(
         list[Path] | None,
         typer.Option("--weights", "-w", metavar="FILE", rich_help_panel=NETWORK, help="A checkpoint file. Repeatable."),
     ] = None,
-    stripe: Stripe = None,
     scene: Annotated[
         str | None,
         typer.Option("--scene", metavar="indoor|outdoor|mixed", rich_help_panel=NETWORK, help="For dehaze."),
     ] = None,
-    ensemble: Ensemble = False,
     offline: Offline = False,
     tile: Annotated[
         str,
@@ -120,10 +130,6 @@ def benchmark(
             help="partition: cut up as in published tests; else the tool's own blended tiles of N input pixels.",
         ),
     ] = PARTITION,
-    overlap: Overlap = None,
-    device: Device = "auto",
-    backend: Backend = "auto",
-    precision: Precision = "fp32",
     fresh: Annotated[
         bool, typer.Option("--fresh", rich_help_panel=SPEED, help="Do not go on from an interrupted run.")
     ] = False,
@@ -158,50 +164,62 @@ def benchmark(
 
     An interrupted run goes on where it stopped when the same command is given again.
     """
-    from mair_cli.benchmark.methods import MethodOptions
-    from mair_cli.datasets.pairs import Task
     from mair_cli.measure.protocol import Protocol
 
     console.configure(verbose=verbose, quiet=quiet)
     go_offline(offline)
-    chosen = cast("Task", check_choice("--task", task, get_args(Task)))
+    kind = TASKS[check_choice("--task", task, tuple(TASKS))]
     protocol = Protocol(
-        chosen,
-        scale=scale if scale is not None else (4 if chosen == "sr" else 1),
-        sigma=sigma if sigma is not None else (25.0 if chosen == "denoise" else None),
+        kind.name,
+        scale=scale if scale is not None else (4 if kind.enlarges else 1),
+        sigma=sigma if sigma is not None else (25.0 if kind.inputs == "noisy" else None),
+        quality=jpeg if jpeg is not None else (40 if kind.inputs == "compressed" else None),
     )
-    options = MethodOptions(
-        tile=PARTITION if tile == PARTITION else parse_tile(tile),
-        overlap=overlap,
-        ensemble=ensemble,
-        device=device,
-        backend=backend,
-        precision=precision,
-        stripe=stripe,
-        scene=scene,
+    partition = tile == PARTITION
+    stripe = settings.pop("stripe")
+    run = RunSettings.of(
+        {**settings, "scene": scene, "tile": "auto" if partition else parse_tile(tile), "partition": partition}
     )
-    plan = Plan(protocol, _method_names(model or [], weights or [], protocol), options, fresh)
-    return _run(dataset, data_dir, limit, plan, Targets(json, csv, html, save_images, html_images))
+    plan = Plan(protocol, _methods(model or [], weights or [], kind.baseline, run, stripe), run, fresh)
+    targets = Targets(json, csv, html, save_images, html_images)
+    targets.check(weights or [])
+    return _run(dataset, data_dir, limit, plan, targets)
 
 
-def _method_names(models: list[str], weights: list[Path], protocol: Protocol) -> list[tuple[str, Path | None]]:
-    """Label and file of each method, none twice."""
-    names: list[tuple[str, Path | None]] = [(name, None) for name in models]
-    names += [(path.stem, path) for path in weights]
-    if not models:
-        baseline = ("bicubic" if protocol.task == "sr" else "none", None)
-        names = [baseline, *(names or [("auto", None)])]
-    labels = [label for label, _ in names]
-    for label in labels:
-        if labels.count(label) > 1:
-            raise UsageError(f"{label} is given twice: each method needs a name of its own (rename the file)")
-    return names
+def _methods(
+    models: list[str], weights: list[Path], baseline: str, run: RunSettings, stripe: int | None
+) -> list[tuple[str, RunSettings]]:
+    """Label and settings of each method; labels are unique, files of one name told apart by what differs."""
+    if stripe is not None and not weights:
+        raise UsageError("`stripe` belongs to `weights`: models of the catalog know theirs.")
+    names = list(models) if models else [baseline, *([] if weights else ["auto"])]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"{name} is given twice: name each method once")
+    labels = _labels(weights, set(names))
+    return [(name, run) for name in names] + [
+        (label, run.with_(weights=path, stripe=stripe)) for label, path in zip(labels, weights, strict=True)
+    ]
+
+
+def _labels(files: list[Path], taken: set[str]) -> list[str]:
+    """A name for each file: its stem, its whole name, or as many folders before it as tell it from the others."""
+    if len({file.resolve() for file in files}) < len(files):
+        raise UsageError("a weights file is given twice: name each method once")
+    for candidates in (
+        [file.stem for file in files],
+        [file.name for file in files],
+        *([str(Path(*file.resolve().parts[-depth:])) for file in files] for depth in range(2, 64)),
+    ):
+        if len(set(candidates) | taken) == len(files) + len(taken):
+            return candidates
+    raise UsageError("weights files cannot be told apart by their names: rename one")
 
 
 def _run(dataset: str, data_dir: Path | None, limit: int | None, plan: Plan, targets: Targets) -> int:
     from mair_cli.benchmark.environment import describe_environment
-    from mair_cli.benchmark.published import published_figures
-    from mair_cli.benchmark.report import Report
+    from mair_cli.benchmark.published import published_figures, published_images
+    from mair_cli.benchmark.report import BenchmarkReport
     from mair_cli.datasets.benchmark_sets import locate_set
     from mair_cli.datasets.pairs import find_samples
 
@@ -217,25 +235,40 @@ def _run(dataset: str, data_dir: Path | None, limit: int | None, plan: Plan, tar
     listing = find_samples(located.folder, protocol.task, protocol.scale)
     if limit is not None:
         listing.samples = listing.samples[:limit]
+    targets.check(_inputs(listing, plan), _possible_names(plan))
     _tell_listing(located, listing, protocol)
     run = _start(located, listing, plan, targets)
     _measure(run, plan, len(listing.samples))
-    report = Report(
+    report = BenchmarkReport(
         dataset=located.name,
         outcome=run.outcome,
         settings=_settings_for_people(located, plan),
         environment=describe_environment(),
         published=published_figures(located.name, protocol),
-        full_set=located.known.images if located.known else None,
+        full_set=located.known.images if located.known else published_images(located.name),
         verified=_verified(located, listing),
         problems=listing.problems,
         notes=listing.notes,
-        ensemble=plan.options.ensemble,
+        ensemble=plan.settings.ensemble,
     )
     show(report)
     write(report, targets)
     run.finish()
     return int(any(row.measurement is None for row in run.outcome.rows))
+
+
+def _inputs(listing: Listing, plan: Plan) -> list[Path]:
+    """Files that the run reads."""
+    files = [path for sample in listing.samples for path in (sample.truth, sample.degraded)]
+    return [Path(path) for path in (*files, *(run.weights for _, run in plan.methods)) if path is not None]
+
+
+def _possible_names(plan: Plan) -> set[str]:
+    """What methods may be called; "auto" stands for any model."""
+    from mair_cli.weights.catalog import MODELS
+
+    labels = {label for label, _ in plan.methods}
+    return labels | set(MODELS) if "auto" in labels else labels
 
 
 def _tell_listing(located: LocatedSet, listing: Listing, protocol: Protocol) -> None:
@@ -255,18 +288,7 @@ def _start(located: LocatedSet, listing: Listing, plan: Plan, targets: Targets) 
     from mair_cli.store.paths import cache_dir
     from mair_cli.version import __version__
 
-    options = plan.options
-    settings = {
-        "version": __version__,
-        "dataset": located.name,
-        "tile": options.tile,
-        "overlap": options.overlap,
-        "ensemble": options.ensemble,
-        "device": options.device,
-        "backend": options.backend,
-        "precision": options.precision,
-        "scene": options.scene,
-    }
+    settings = {"version": __version__, "dataset": located.name}
     return Benchmark(
         plan.protocol,
         listing.samples,
@@ -291,9 +313,9 @@ def _measure(run: Benchmark, plan: Plan, images: int) -> None:
 
         run.on_row = on_row
         try:
-            for name, weights in plan.methods:
+            for name, settings in plan.methods:
                 bar.describe(name)
-                method = build_method(name, plan.protocol, plan.options, weights)
+                method = build_method(name, plan.protocol, settings)
                 if method.info.kind == "model":
                     console.note(f"{method.info.name}: {method.info.description}")
                 run.run(method, plan.fresh)
@@ -306,12 +328,13 @@ def _measure(run: Benchmark, plan: Plan, images: int) -> None:
 
 
 def _settings_for_people(located: LocatedSet, plan: Plan) -> dict[str, str]:
-    options, protocol = plan.options, plan.protocol
+    options, protocol = plan.settings, plan.protocol
     return {
         "images": f"{located.name} ({located.origin})",
         "task": protocol.title,
+        "inputs": _inputs_for_people(protocol),
         "cropped": f"{protocol.crop} pixels at every edge" if protocol.crop else "nothing",
-        "cut up": "published partition" if options.tile == PARTITION else f"tiles, --tile {options.tile}",
+        "cut up": "published partition" if options.partition else f"tiles, --tile {options.tile}",
         "self-ensemble": "8 flips and turns" if options.ensemble else "no",
         "device, back end": f"{options.device}, {options.backend}",
         "precision": options.precision,
@@ -319,6 +342,11 @@ def _settings_for_people(located: LocatedSet, plan: Plan) -> dict[str, str]:
         "MP/s": "megapixels of output per second",
         "peak memory": "on a GPU what tensors took; on the CPU the whole process, Python and PyTorch included",
     }
+
+
+def _inputs_for_people(protocol: Protocol) -> str:
+    made = str(protocol.degradation)
+    return "as they are" if made == "clean" else f"{made} (JPEG by libjpeg, 4:2:0)" if protocol.quality else made
 
 
 def _verified(located: LocatedSet, listing: Listing) -> tuple[int, int]:

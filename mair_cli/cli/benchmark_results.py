@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mair_cli.cli import console
+from mair_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from mair_cli.benchmark.report import Report
+    from mair_cli.benchmark.report import BenchmarkReport
+    from mair_cli.benchmark.report_files import ReportKind
     from mair_cli.benchmark.runs import Summary
+    from mair_cli.benchmark.state import Row
+    from mair_cli.tasks import Channel
 
 
 @dataclass(frozen=True)
@@ -23,28 +28,60 @@ class Targets:
     images: Path | None
     html_images: int
 
+    def reports(self) -> Iterator[tuple[Path, ReportKind]]:
+        """Files asked for, and what each will hold."""
+        if self.json is not None:
+            yield self.json, "json"
+        if self.csv is not None:
+            yield self.csv, "csv"
+        if self.html is not None:
+            yield self.html, "html"
 
-def show(report: Report) -> None:
+    def check(self, inputs: Collection[Path], methods: Collection[str] = ()) -> None:
+        """Make sure, before anything is measured, that no result would destroy a file that is not its forerunner.
+
+        Args:
+            inputs: files that the run reads.
+            methods: names that methods may have, which are those of folders of images.
+
+        Raises:
+            UsageError: one would, or two results have one name.
+        """
+        from mair_cli.benchmark.report_files import check_report_file
+
+        for path, kind in self.reports():
+            check_report_file(path, kind, inputs)
+        files = [path.resolve() for path, _ in self.reports()]
+        if len(set(files)) < len(files):
+            raise UsageError("--json, --csv and --html need a file each: two of them name the same")
+        if self.images is not None:
+            folders = {(self.images / method).resolve() for method in methods}
+            for path in inputs:
+                if path.resolve().parent in folders:
+                    raise UsageError(f"--save-images {self.images}: {path}, which is measured, lies where results go")
+
+
+def show(report: BenchmarkReport) -> None:
     """Each image, the means, and published figures, as tables on stdout."""
-    from mair_cli.benchmark.report import decibels, similarity
-
     channel = report.outcome.protocol.headline
     names = [summary.method.name for summary in report.summaries]
-    rows: dict[str, dict[str, list[str]]] = {}
-    for row in report.outcome.rows:
-        figures = row.measurement
-        if figures is None:
-            cells = ["failed", ""]
-        elif channel == "y":
-            cells = [decibels(figures.psnr_y), similarity(figures.ssim_y)]
-        else:
-            cells = [decibels(figures.psnr_rgb), similarity(figures.ssim_rgb)]
-        rows.setdefault(row.image, {})[row.method] = cells
-    body = [[image, *(cell for name in names for cell in cells[name])] for image, cells in rows.items()]
+    body = [
+        [image, *(cell for name in names for cell in _figure_cells(by_method[name], channel))]
+        for image, by_method in report.by_image().items()
+    ]
     columns = ["image", *(f"{name}\n{figure}" for name in names for figure in ("PSNR", "SSIM"))]
     console.table(f"{report.title}: each image, on {channel.upper()}", columns, body)
     console.table(f"{report.title}: means", _SUMMARY_COLUMNS, [_summary_row(summary) for summary in report.summaries])
     _show_published(report)
+
+
+def _figure_cells(row: Row, channels: Channel) -> list[str]:
+    from mair_cli.benchmark.report import decibels, on_channels, similarity
+
+    if row.measurement is None:
+        return ["failed", ""]
+    psnr, ssim = on_channels(row.measurement, channels)
+    return [decibels(psnr), similarity(ssim)]
 
 
 _SUMMARY_COLUMNS = (
@@ -83,15 +120,20 @@ def _summary_row(summary: Summary) -> list[str]:
     ]
 
 
-def _show_published(report: Report) -> None:
+def _show_published(report: BenchmarkReport) -> None:
+    if report.comparable:
+        _published_table(report)
+    for remark in report.published_notes():
+        console.note(remark)
+
+
+def _published_table(report: BenchmarkReport) -> None:
     from mair_cli.benchmark.report import decibels, similarity
 
-    if not report.published:
-        return
-    measured = [(summary, figures) for summary in report.summaries if (figures := report.headline(summary))]
+    measured = [(summary, figures) for summary in report.comparable if (figures := report.headline(summary))]
     rows = []
     for figure in report.published:
-        same = [summary.method.name for summary, _ in measured if report.published_row(summary) is figure]
+        same = any(report.published_row(summary) is figure for summary, _ in measured)
         rows.append(
             [
                 figure.method + (" *" if same else ""),
@@ -107,33 +149,35 @@ def _show_published(report: Report) -> None:
     console.table(f"{report.title}: beside published figures, on {channel}", [*columns, "source"], rows)
     if any(report.published_row(summary) for summary, _ in measured):
         console.note("*: measured here with the same method and weights")
-    for remark in report.comparison_notes():
-        console.note(remark)
 
 
-def write(report: Report, targets: Targets) -> None:
+def write(report: BenchmarkReport, targets: Targets) -> None:
     """Write the files that were asked for.
 
     Raises:
         MairError: one cannot be written.
     """
-    from mair_cli.benchmark.html import render_html
-    from mair_cli.benchmark.report import render_csv, render_json, write_text
+    from mair_cli.benchmark.report import render_csv, render_json
+    from mair_cli.benchmark.report_files import write_report
 
-    if targets.json:
-        write_text(targets.json, render_json(report))
-    if targets.csv:
-        write_text(targets.csv, render_csv(report))
+    written = []
+    for path, kind in targets.reports():
+        if kind == "html":
+            from mair_cli.benchmark.html import render_html
+
+            text = render_html(report, targets.html_images)
+        else:
+            text = render_json(report) if kind == "json" else render_csv(report)
+        write_report(path, text)
+        written.append(path)
     if targets.images:
         _save_images(report, targets.images)
-    if targets.html:
-        write_text(targets.html, render_html(report, targets.html_images))
-    written = [path for path in (targets.json, targets.csv, targets.html, targets.images) if path]
+        written.append(targets.images)
     if written:
         console.note(f"written: {', '.join(str(path) for path in written)}")
 
 
-def _save_images(report: Report, folder: Path) -> None:
+def _save_images(report: BenchmarkReport, folder: Path) -> None:
     from mair_cli.errors import MairError
     from mair_cli.images.io import Picture, write_picture
 

@@ -39,11 +39,14 @@ def compare(
     from dataclasses import asdict
 
     from mair_cli.benchmark.comparison import compare_images
-    from mair_cli.benchmark.report import decibels, similarity, write_text
+    from mair_cli.benchmark.report import figure_text
+    from mair_cli.benchmark.report_files import check_report_file, write_report
 
     console.configure(quiet=quiet)
     if len(images) not in (2, 3):
         raise UsageError(f"mair compare takes two or three images, not {len(images)}")
+    if html is not None:
+        check_report_file(html, "html", images)
     result = compare_images(images, crop)
     for remark in result.notes:
         console.note(remark)
@@ -51,12 +54,9 @@ def compare(
         if json:
             console.record({"image": name, "against": result.names[-1], **asdict(figures)})
         else:
-            console.out(
-                f"{name} against {result.names[-1]}: "
-                f"Y {decibels(figures.psnr_y)} dB / {similarity(figures.ssim_y)}, "
-                f"RGB {decibels(figures.psnr_rgb)} dB / {similarity(figures.ssim_rgb)}"
-            )
+            line = console.printable(f"{name} against {result.names[-1]}: {figure_text(figures)}")
+            console.out(line.replace("\n", r"\n"))  # a name may not pass for a result of its own
     if html is not None:
-        write_text(html, result.render_html())
+        write_report(html, result.render_html())
         console.note(f"written: {html}")
     return 0

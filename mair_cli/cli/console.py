@@ -9,6 +9,7 @@ import json
 import logging
 import math
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _WIDTH_OF_FILES = 120  # columns of a table that goes to a file or a pipe
+_SETTING = re.compile(r"`([a-z]+(?:_[a-z]+)*)`")  # one word: commands in backquotes have several
 _LOG_LEVELS = {0: logging.WARNING, 1: logging.INFO}
 
 
@@ -104,7 +106,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, 
     from rich.text import Text
 
     shown = Table(
-        title=title or None,
+        title=printable(title) or None,
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD if columns else None,
@@ -113,7 +115,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, 
     )
     for index in range(len(columns) or len(rows[0] if rows else ())):
         numeric = all(_is_number(row[index]) for row in rows)
-        heading = Text(columns[index] if columns else "")
+        heading = Text(printable(columns[index]) if columns else "")
         shown.add_column(heading, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         shown.add_row(*(Text(printable(cell)) for cell in row))
@@ -180,11 +182,16 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
+def worded(message: str) -> str:
+    """The message with settings in backquotes, as the Python API words them, as options: `tile` becomes --tile."""
+    return _SETTING.sub(lambda found: "--" + found[1].replace("_", "-"), message)
+
+
 def _say(label: str, style: str, message: str) -> None:
     from rich.text import Text
 
     text = Text(f"{label}: " if label else "", style=style)
-    text.append(printable(message), style="not bold default" if label else "")
+    text.append(printable(worded(message)), style="not bold default" if label else "")
     with _beside_bars():
         _console(to_stdout=False).print(text, soft_wrap=True, highlight=False)
 

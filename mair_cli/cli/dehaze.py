@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
-from mair_cli.cli.options import RestoreOptions, check_choice, with_restore_options
+from mair_cli.cli.options import RestoreOptions, with_restore_options
 
 
 @with_restore_options
 def dehaze(
     options: RestoreOptions,
+    settings: dict[str, object],
     scene: Annotated[
         str, typer.Option("--scene", metavar="indoor|outdoor|mixed", help="What the photographs show.")
     ] = "mixed",
@@ -20,6 +21,6 @@ def dehaze(
 
     `mair dehaze photo.png` writes photo_mair_dehazed.png beside it.
     """
-    from mair_cli.cli.restore import Task, restore
+    from mair_cli.cli.restore import restore
 
-    return restore(options, Task("dehaze", scene=check_choice("--scene", scene, ("indoor", "outdoor", "mixed"))))
+    return restore(options, settings, task="dehaze", scene=scene)

@@ -76,12 +76,15 @@ def _devices() -> Iterator[tuple[str, str]]:
 
 def _backends() -> Iterator[tuple[str, str]]:
     from mair_cli.runtime.device import choose_device
-    from mair_cli.scan.dispatch import BACKENDS, backend_status, resolve_backend
+    from mair_cli.scan.dispatch import BACKENDS, backend_status, describe_backend, resolve_backend
 
-    chosen = resolve_backend("auto", choose_device("auto"))
+    device = choose_device("auto")
+    chosen = resolve_backend("auto", device)
     for name in BACKENDS:
         reason = backend_status(name)
-        yield name, f"not usable: {reason}" if reason else "usable" + (", chosen by auto" if name == chosen else "")
+        where = describe_backend(name, device).removeprefix(name)
+        mark = ", chosen by auto" if name == chosen else ""
+        yield name, f"not usable: {reason}" if reason else f"usable{where}{mark}"
 
 
 def _formats() -> Iterator[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +12,8 @@ import typer
 from mair_cli.cli import console
 from mair_cli.cli.options import Offline, Quiet, Verbose, check_choice, check_exclusive, go_offline
 from mair_cli.errors import MairError, UsageError
+from mair_cli.store.trace import log_traceback
+from mair_cli.tasks import TASKS
 
 if TYPE_CHECKING:
     from mair_cli.weights.catalog import ModelEntry
@@ -85,17 +88,18 @@ def download(
 
 def _choose(names: Sequence[str], task: str | None, everything: bool, source: str | None) -> list[ModelEntry]:
     """The models that names and options stand for; none if there are neither."""
-    from mair_cli.weights.catalog import MODELS, TASK_LABELS, find
+    from mair_cli.weights.catalog import MODELS, find
 
-    if not names and task is None and not everything and source is not None and Path(source).is_file():
+    is_file = source is not None and os.path.isfile(source)  # noqa: PTH113  (Path's own raises for long addresses)
+    if not names and task is None and not everything and source is not None and is_file:
         names = [Path(source).name]  # a file fetched by hand tells by its name what it is
     if task is not None:
-        check_choice("--task", task, tuple(TASK_LABELS))
+        check_choice("--task", task, tuple(TASKS))
     chosen = {entry.name: entry for entry in map(find, names)}
     for entry in MODELS.values():
-        if entry.origin == "published" and (everything or entry.task == task):
+        if entry.origin == "published" and (everything or task in entry.tasks):
             chosen[entry.name] = entry
-    if source is not None and Path(source).is_file() and len(chosen) > 1:
+    if is_file and len(chosen) > 1:
         raise UsageError(f"--from {source} is one file: name the one model that it belongs to.")
     return list(chosen.values())
 
@@ -121,6 +125,7 @@ def _fetch_or_say_why(entry: ModelEntry, source: str | None, accept_changed: boo
         _fetch_one(entry, source, accept_changed)
     except MairError as error:
         console.error(str(error))
+        log_traceback(error)
         return False
     return True
 
@@ -164,6 +169,7 @@ def _verify(chosen: Sequence[ModelEntry]) -> int:
             verify(entry)
         except MairError as error:
             console.error(f"{entry.name}: {error}")
+            log_traceback(error)
             wrong += 1
         else:
             console.note(f"{entry.name}: whole and unchanged")

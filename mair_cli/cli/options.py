@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Literal, get_type_hints
+from typing import Annotated, Any, Literal, cast, get_type_hints
 
 import typer
+from typer.models import OptionInfo
 
 from mair_cli.errors import UsageError
+from mair_cli.restore.settings import MAX_SIGMA, Jpeg, RunSettings, Sigma
 
 OUTPUT = "Output"
 NETWORK = "Network"
@@ -146,6 +148,36 @@ Offline = Annotated[
         "--offline", rich_help_panel=NETWORK, help="Open no network connection (MAIR_OFFLINE=1 does the same)."
     ),
 ]
+
+
+def parse_tile(value: str) -> int | Literal["auto"]:
+    """`auto`, or the side of a tile in input pixels; 0 stands for the whole image. Raises UsageError."""
+    wanted = "auto, a number of pixels, or 0 for the whole image"
+    return cast("int | Literal['auto']", _word_or_number(value, "--tile", int, wanted, "auto"))
+
+
+def parse_sigma(value: str | None) -> Sigma | None:
+    """The noise level of 255, `auto`, or None where nothing was given. Raises UsageError."""
+    if value is None:
+        return None
+    return cast("Sigma", _word_or_number(value, "--sigma", float, f"a number from 0 to {MAX_SIGMA:g}, or auto", "auto"))
+
+
+def parse_jpeg(value: str) -> Jpeg:
+    """A JPEG quality, `auto` or `off`. Raises UsageError."""
+    return cast("Jpeg", _word_or_number(value, "--jpeg", int, "a quality from 1 to 100, auto or off", "auto", "off"))
+
+
+def _word_or_number(value: str, flag: str, number: Callable[[str], object], wanted: str, *words: str) -> object:
+    """The value as a number or one of `words`, in whatever capitals."""
+    if value.strip().lower() in words:
+        return value.strip().lower()
+    try:
+        return number(value)
+    except ValueError:
+        raise UsageError(f"{flag} {value}: give {wanted}.") from None
+
+
 Tile = Annotated[
     str,
     typer.Option(
@@ -173,6 +205,33 @@ Backend = Annotated[
         help="What computes the selective scan; `mair doctor` shows which work here.",
     ),
 ]
+
+
+def _sigma_option(*flags: str) -> OptionInfo:
+    option: OptionInfo = typer.Option(
+        *flags,
+        metavar="S|auto",
+        rich_help_panel=NETWORK,
+        help="Noise level of 255, 0 to 75; auto estimates it from each image and says the value.",
+    )
+    return option
+
+
+SigmaLevel = Annotated[str | None, _sigma_option("--sigma")]
+ShortSigmaLevel = Annotated[str | None, _sigma_option("--sigma", "-s")]  # where -s does not mean the scale
+JpegLevel = Annotated[
+    str,
+    typer.Option(
+        "--jpeg",
+        metavar="auto|off|1-100",
+        rich_help_panel=NETWORK,
+        help="JPEG quality that the network is told; auto reads it from each file.",
+    ),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option("--threads", metavar="N", min=1, rich_help_panel=SPEED, help="CPU threads. Default: all cores."),
+]
 Precision = Annotated[
     str,
     typer.Option("--precision", metavar="fp32|bf16|fp16", rich_help_panel=SPEED, help="Number format of the network."),
@@ -199,9 +258,24 @@ Verbose = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", rich_help_panel=REPORT, help="Say nothing but errors.")]
 
 
+RUN_OPTIONS: Mapping[str, Any] = {
+    "model": Model,
+    "weights": Weights,
+    "stripe": Stripe,
+    "ensemble": Ensemble,
+    "tile": Tile,
+    "overlap": Overlap,
+    "device": Device,
+    "backend": Backend,
+    "precision": Precision,
+    "threads": Threads,
+}
+"""Settings of `RunSettings` that commands with networks take, under the setting's name, which gives the default."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RestoreOptions:
-    """What every restoring command takes; one field per option, under the option's name."""
+    """What every restoring command takes beside `RUN_OPTIONS`; one field per option, under the option's name."""
 
     inputs: Inputs
     output: Output = None
@@ -213,16 +287,7 @@ class RestoreOptions:
     skip_existing: SkipExisting = False
     compare: Compare = False
     max_pixels: MaxPixels = None
-    model: Model = "auto"
-    weights: Weights = None
-    stripe: Stripe = None
-    ensemble: Ensemble = False
     offline: Offline = False
-    tile: Tile = "auto"
-    overlap: Overlap = None
-    device: Device = "auto"
-    backend: Backend = "auto"
-    precision: Precision = "fp32"
     gt: GroundTruth = None
     dry_run: DryRun = False
     json: Json = False
@@ -230,50 +295,82 @@ class RestoreOptions:
     quiet: Quiet = False
 
 
+def _parameters(owner: type, options: Mapping[str, Any]) -> list[inspect.Parameter]:
+    """A keyword parameter for each option, with the default of `owner`'s field of that name."""
+    defaults = {field.name: field.default for field in fields(owner)}
+    return [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if defaults[name] is MISSING else defaults[name],
+            annotation=annotation,
+        )
+        for name, annotation in options.items()
+    ]
+
+
+def with_run_options(*, without: Collection[str] = ()) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Replaces the parameter `settings: dict` of a command by one parameter per run option, for Typer to read.
+
+    The command gets them together, as fields of a `RunSettings`. Its own parameters come first in its help page.
+
+    Args:
+        without: run options that the command takes in a form of its own, or not at all.
+    """
+    shared = _parameters(RunSettings, {name: kind for name, kind in RUN_OPTIONS.items() if name not in without})
+
+    def decorate(function: Callable[..., int]) -> Callable[..., int]:
+        hints = get_type_hints(function, include_extras=True)
+        own = [
+            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name])
+            for name, parameter in inspect.signature(function).parameters.items()
+            if name != "settings"
+        ]
+
+        def command(**values: object) -> int:
+            settings: dict[str, Any] = {parameter.name: values.pop(parameter.name) for parameter in shared}
+            if "tile" in settings:
+                settings["tile"] = parse_tile(settings["tile"])
+            return function(settings=settings, **values)
+
+        return _with_signature(command, function, [*own, *shared])
+
+    return decorate
+
+
 def with_restore_options(function: Callable[..., int]) -> Callable[..., int]:
     """Replaces the parameter `options: RestoreOptions` of a command by one parameter per field, for Typer to read.
 
-    The command's own parameters come first in its help page; it is called with the fields put together again.
+    A second parameter, `settings`, gets the run options as `with_run_options` gives them. The command's own parameters
+    come first in its help page.
     """
-    hints = get_type_hints(RestoreOptions, include_extras=True)
-    shared = [
-        inspect.Parameter(
-            field.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=inspect.Parameter.empty if field.default is MISSING else field.default,
-            annotation=hints[field.name],
-        )
-        for field in fields(RestoreOptions)
-    ]
-    own_hints = get_type_hints(function, include_extras=True)
+    shared = _parameters(RestoreOptions, get_type_hints(RestoreOptions, include_extras=True))
+    hints = get_type_hints(function, include_extras=True)
     own = [
-        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=own_hints[name])
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name])
         for name, parameter in inspect.signature(function).parameters.items()
-        if name != "options"
+        if name not in ("options", "settings")
     ]
 
-    def command(**values: object) -> int:
+    def command(settings: dict[str, object], **values: object) -> int:
         options = RestoreOptions(**{parameter.name: values.pop(parameter.name) for parameter in shared})  # type: ignore[arg-type]
-        return function(options, **values)
+        return function(options=options, settings=settings, **values)
 
-    parameters = [shared[0], *own, *shared[1:]]
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [shared[0], *own, *shared[1:], inspect.Parameter("settings", inspect.Parameter.KEYWORD_ONLY)]
+    )
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *shared)}
     command.__name__, command.__doc__, command.__module__ = function.__name__, function.__doc__, function.__module__
+    return with_run_options()(command)
+
+
+def _with_signature(
+    command: Callable[..., int], like: Callable[..., int], parameters: list[inspect.Parameter]
+) -> Callable[..., int]:
+    command.__name__, command.__doc__, command.__module__ = like.__name__, like.__doc__, like.__module__
     command.__signature__ = inspect.Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return command
-
-
-def parse_tile(value: str) -> int | Literal["auto"]:
-    """`auto`, or the side of a tile in input pixels; 0 stands for the whole image.
-
-    Raises:
-        UsageError: neither a number nor `auto`.
-    """
-    if value == "auto":
-        return "auto"
-    if value.isascii() and value.isdigit():
-        return int(value)
-    raise UsageError(f"--tile {value}: give auto, a number of pixels, or 0 for the whole image.")
 
 
 def check_choice(flag: str, value: str, choices: tuple[str, ...]) -> str:

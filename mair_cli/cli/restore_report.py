@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from mair_cli.jobs.plan import Job
     from mair_cli.measure.protocol import Measurement
     from mair_cli.restore.restorer import Restorer
+    from mair_cli.restore.settings import Levels
+    from mair_cli.tasks import Task
 
 
 @dataclass
@@ -24,7 +26,7 @@ class Report:
         stdout_taken: an image goes to stdout, so that figures must not.
     """
 
-    task: str
+    task: Task
     as_json: bool = False
     stdout_taken: bool = False
     restored: int = 0
@@ -43,7 +45,7 @@ class Report:
         self.failures += 1
         console.error(error)
         if self.as_json:
-            console.record({"input": name, "status": "failed", "error": error})
+            console.record({"input": name, "status": "failed", "error": console.worded(error)})
 
     def planned(self, job: Job) -> None:
         """Tell of a job that a dry run does not do."""
@@ -111,7 +113,17 @@ def _names(job: Job) -> dict[str, object]:
     return names
 
 
-def _record(outcome: Outcome, restorer: Restorer, task: str) -> dict[str, object]:
+def told(levels: Levels) -> dict[str, object]:
+    """What the network was told, and where it came from, for JSON."""
+    values: dict[str, object] = {}
+    if levels.sigma is not None:
+        values |= {"sigma": round(levels.sigma, 2), "sigma_origin": levels.sigma_origin}
+    if levels.jpeg is not None:
+        values |= {"jpeg": levels.jpeg, "jpeg_origin": levels.jpeg_origin}
+    return values
+
+
+def _record(outcome: Outcome, restorer: Restorer, task: Task) -> dict[str, object]:
     record = {**_names(outcome.job), "status": "done" if outcome.error is None else "failed"}
     for key, size in (("input", outcome.input_size), ("output", outcome.output_size)):
         record |= {f"{key}_width": size and size[0], f"{key}_height": size and size[1]}
@@ -122,14 +134,13 @@ def _record(outcome: Outcome, restorer: Restorer, task: str) -> dict[str, object
         "backend": restorer.backend,
         "device": str(restorer.device),
     }
-    if outcome.sigma is not None:
-        record["sigma"] = round(outcome.sigma, 2)
+    record |= told(outcome.levels)
     if outcome.measurement is not None:
-        channels = _headline(task)
+        channels = task.headline
         figures = asdict(outcome.measurement)
         record |= {"psnr": figures[f"psnr_{channels}"], "ssim": figures[f"ssim_{channels}"], **figures}
     if outcome.error is not None:
-        record["error"] = outcome.error
+        record["error"] = console.worded(outcome.error)
     return record
 
 
@@ -137,19 +148,14 @@ def _sentence(outcome: Outcome) -> str:
     sizes = " → ".join(f"{size[0]}×{size[1]}" for size in (outcome.input_size, outcome.output_size) if size is not None)
     details = [sizes]
     details += [f"{outcome.frames} frames"] if outcome.frames > 1 else []
-    details += [f"σ {outcome.sigma:.1f}"] if outcome.sigma is not None else []
+    details += [str(outcome.levels)] if str(outcome.levels) else []
     details.append(f"{outcome.seconds:.1f} s")
     return f"{outcome.job.source.name} → {_target(outcome.job)} ({', '.join(details)})"
 
 
-def _headline(task: str) -> str:
-    """The channels that papers print for a task."""
-    return "y" if task == "sr" else "rgb"
-
-
-def _figures(measurement: Measurement, task: str) -> str:
+def _figures(measurement: Measurement, task: Task) -> str:
     figures = asdict(measurement)
-    order = ("y", "rgb") if _headline(task) == "y" else ("rgb", "y")
+    order = ("y", "rgb") if task.headline == "y" else ("rgb", "y")
     return "; ".join(f"{c.upper()} {figures[f'psnr_{c}']:.2f} dB, SSIM {figures[f'ssim_{c}']:.4f}" for c in order)
 
 

@@ -12,6 +12,8 @@ import typer
 from mair_cli.cli import console
 
 if TYPE_CHECKING:
+    import torch
+
     from mair_cli.training.recipe import Settings
     from mair_cli.training.reports import Outcome
 
@@ -37,7 +39,7 @@ def train(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     backend: Annotated[str, typer.Option(help="Scan back end: auto, mamba-ssm, triton, numba or reference.")] = "auto",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check settings and images, say what would be done.")
+        bool, typer.Option("--dry-run", help="Open all that a run would open, say what would be done.")
     ] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Errors only.")] = False,
 ) -> int:
@@ -55,7 +57,7 @@ def train(
     if check_against:
         return _check_against(settings, check_against)
     if dry_run:
-        _describe(settings)
+        _describe(settings, device, backend, resume)
         return 0
     return _run(settings, device, backend, resume, stop_after_seconds)
 
@@ -83,28 +85,34 @@ def _quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-def _describe(settings: Settings) -> None:
-    from mair_cli.networks import build_network
-    from mair_cli.training.sets import split_sources
+def _describe(settings: Settings, device: str, backend: str, resume: bool) -> None:
+    from mair_cli.training.loop import rehearse
 
-    training, measured = split_sources(settings)
-    parameters = sum(p.numel() for p in build_network(settings.network).parameters())
-    console.note(f"{settings.name}: {parameters:,} parameters, {settings.training.steps} steps, into {settings.folder}")
-    console.note(f"{len(training)} images to train on, {len(measured)} to measure on")
+    chosen = _choose_device(device)
+    found = rehearse(settings, chosen, backend=backend, resume=resume)
+    steps = f"steps {found.step + 1} to {settings.training.steps}" if found.step else f"{settings.training.steps} steps"
+    console.note(f"{settings.name}: {found.parameters:,} parameters, {steps}, into {settings.folder}, on {chosen}")
+    console.note(f"{found.training} images to train on, {found.validation} to measure on")
+
+
+def _choose_device(name: str) -> torch.device:
+    """The device of that name; of several processes, each takes a GPU of its own."""
+    from mair_cli.runtime.device import choose_device
+    from mair_cli.training.distributed import World
+
+    world = World.from_environment()
+    chosen = choose_device(name)
+    if world.size > 1 and name in ("auto", "cuda") and chosen.type == "cuda":
+        chosen = choose_device(f"cuda:{world.local_rank}")
+    return chosen
 
 
 def _run(settings: Settings, device: str, backend: str, resume: bool, stop_after_seconds: float | None) -> int:
     from mair_cli.cli.train_progress import ConsoleObserver
-    from mair_cli.runtime.device import choose_device
     from mair_cli.training.distributed import World
     from mair_cli.training.loop import train as run_training
 
-    world = World.from_environment()
-    if device in ("auto", "cuda") and world.size > 1:
-        chosen = choose_device("auto" if device == "auto" else f"cuda:{world.local_rank}")
-        chosen = choose_device(f"cuda:{world.local_rank}") if chosen.type == "cuda" else chosen
-    else:
-        chosen = choose_device(device)
+    world, chosen = World.from_environment(), _choose_device(device)
     with console.progress(settings.name, settings.training.steps, "step") as bar:
         outcome = run_training(
             settings,

@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import cast
 from urllib.parse import quote
 
-from mair_cli.datasets.pairs import Task
-from mair_cli.errors import DownloadError, OfflineError, UsageError
+from mair_cli.errors import DownloadError, UsageError
+from mair_cli.store.addresses import masked
 from mair_cli.store.download import fetch_file
-from mair_cli.store.paths import cache_dir, offline_requested
+from mair_cli.store.paths import cache_dir, check_online, expanded
+from mair_cli.tasks import TASKS
 
 __all__ = ["BenchmarkSet", "CatalogueFile", "LocatedSet", "catalogue", "fetch_set", "find_set", "locate_set", "verify"]
 
@@ -71,12 +72,12 @@ class BenchmarkSet:
     note: str = ""
     how: str = ""
 
-    def files_for(self, task: Task, scale: int) -> list[CatalogueFile]:
+    def files_for(self, task: str, scale: int) -> list[CatalogueFile]:
         """The files that measuring `task` needs: pairs of that scale, or ground truth to make inputs from."""
         scales = sorted({match[1] for file in self.files if (match := _scale_of(file.path))})
         if not scales:
             return list(self.files)
-        paired = task == "sr" and str(scale) in scales
+        paired = TASKS[task].enlarges and str(scale) in scales
         chosen = str(scale) if paired else scales[0]
         wanted = [file for file in self.files if (match := _scale_of(file.path)) and match[1] == chosen]
         return wanted if paired else [file for file in wanted if "_HR." in file.path]
@@ -142,7 +143,7 @@ def find_set(name: str) -> BenchmarkSet | None:
 def locate_set(
     name: str,
     *,
-    task: Task,
+    task: str,
     scale: int = 1,
     data_dir: Path | None = None,
     offline: bool = False,
@@ -179,7 +180,7 @@ def locate_set(
     if known is None:
         raise UsageError(
             f"There is no benchmark set or folder called {name!r}. Known sets: {', '.join(catalogue())}; "
-            "--data-dir names the folder that holds them."
+            "`data_dir` names the folder that holds them."
         )
     if not known.files:
         raise UsageError(f"{known.name} is not on this machine and has no public source. {known.how}")
@@ -193,7 +194,7 @@ def _in_data_dir(name: str, known: BenchmarkSet | None, data_dir: Path | None) -
         named = os.environ.get("MAIR_DATA_DIR", "").strip()
         if not named:
             return None
-        data_dir = Path(named).expanduser()
+        data_dir = expanded(named)
         origin = "MAIR_DATA_DIR"
     else:
         origin = "--data-dir"
@@ -213,7 +214,7 @@ def fetch_set(
     known: BenchmarkSet,
     target: Path,
     *,
-    task: Task,
+    task: str,
     scale: int = 1,
     offline: bool = False,
     progress: Progress | None = None,
@@ -236,13 +237,13 @@ def fetch_set(
     missing = [file for file in wanted if not _is_intact(target / file.path, file)]
     if not missing:
         return
-    if offline or offline_requested():
-        raise OfflineError(
-            f"{known.name}: {len(missing)} of {len(wanted)} files are not in {target}, and fetching is forbidden "
-            "(--offline or MAIR_OFFLINE). --data-dir names a folder that holds the set."
-        )
+    check_online(
+        f"{known.name}: {len(missing)} of {len(wanted)} files are not in {target}",
+        offline=offline,
+        way_out=" `data_dir` names a folder that holds the set.",
+    )
     base = os.environ.get("MAIR_DATA_URL", "").strip().rstrip("/") or RAW_FILES
-    log.info("fetching %d files of %s from %s", len(missing), known.name, base)
+    log.info("fetching %d files of %s from %s", len(missing), known.name, masked(base))
     for done, file in enumerate(missing):
         if progress is not None:
             progress(done, len(missing))

@@ -16,13 +16,11 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from mair_cli.errors import UsageError
+from mair_cli.tasks import TASKS
 
-__all__ = ["Listing", "Sample", "Task", "find_samples"]
-
-Task = Literal["sr", "denoise", "real-denoise", "deblur", "dehaze"]
+__all__ = ["Listing", "Sample", "find_samples"]
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 _TRUTH_FOLDERS = ("hr", "gt", "gtmod12", "original", "target", "targets", "groundtruth", "sharp", "clear", "clean")
@@ -60,14 +58,13 @@ class Listing:
     notes: list[str] = field(default_factory=list)
 
 
-def find_samples(folder: Path, task: Task, scale: int = 1) -> Listing:
+def find_samples(folder: Path, task: str, scale: int = 1) -> Listing:
     """List the images of a benchmark folder.
 
     Args:
         folder: see the layouts above.
-        task: "sr" pairs low with high resolution or makes the former; "denoise" needs ground truth only; the others
-            need pairs.
-        scale: enlargement, for "sr".
+        task: a name in `mair_cli.tasks.TASKS`: its `inputs` say whether pairs are looked for, or ground truth only.
+        scale: enlargement, for tasks that enlarge.
 
     Returns:
         Samples, problems and notes. Hidden files are passed over without a word.
@@ -80,24 +77,25 @@ def find_samples(folder: Path, task: Task, scale: int = 1) -> Listing:
     listing = _list(folder, task, scale)
     if not listing.samples:
         shown = "; ".join(listing.problems[:3]) or "it holds no image"
-        raise UsageError(f"{folder}: nothing to measure for {task}{f' x{scale}' if task == 'sr' else ''}: {shown}")
+        degree = f" x{scale}" if TASKS[task].enlarges else ""
+        raise UsageError(f"{folder}: nothing to measure for {task}{degree}: {shown}")
     listing.samples.sort(key=lambda sample: _natural(sample.name))
     return listing
 
 
-def _list(folder: Path, task: Task, scale: int) -> Listing:
+def _list(folder: Path, task: str, scale: int) -> Listing:
     named = _named_pair_folder(folder, task, scale)
     if named is not None:
         return _named_pairs(*named, task, scale)
     truths = _subfolder(folder, _TRUTH_FOLDERS) or _subfolder(folder, ("div2k_valid_hr",))
-    if task == "sr":
+    if TASKS[task].inputs == "reduced":
         smalls = _low_resolution_folder(folder, scale)
         if truths is not None and smalls is not None:
             return _folder_pairs(truths, smalls, lambda path: _small_key(path, scale))
         listing = _bare(truths or folder)
         listing.notes.append(f"low-resolution inputs are made from the ground truth by MATLAB's bicubic, x{scale}")
         return listing
-    if task == "denoise":
+    if TASKS[task].inputs != "given":
         return _bare(truths or folder)
     inputs = _subfolder(folder, _INPUT_FOLDERS)
     if truths is None or inputs is None:
@@ -199,9 +197,9 @@ def _folder_pairs(truths: Path, inputs: Path, input_key: Callable[[Path], str]) 
     return listing
 
 
-def _named_pair_folder(folder: Path, task: Task, scale: int) -> tuple[Path, int] | None:
+def _named_pair_folder(folder: Path, task: str, scale: int) -> tuple[Path, int] | None:
     """Folder and scale of `…_SRF_4_HR.png` files to use; the right scale if it is there, else the smallest."""
-    if task not in ("sr", "denoise"):
+    if TASKS[task].inputs == "given":
         return None
     if any(_PAIR_NAME.fullmatch(path.stem) for path in folder.iterdir() if path.is_file()):
         scales = {int(match["scale"]) for path in folder.iterdir() if (match := _PAIR_NAME.fullmatch(path.stem))}
@@ -217,7 +215,7 @@ def _named_pair_folder(folder: Path, task: Task, scale: int) -> tuple[Path, int]
     return found[chosen], chosen
 
 
-def _named_pairs(folder: Path, named_scale: int, task: Task, scale: int) -> Listing:
+def _named_pairs(folder: Path, named_scale: int, task: str, scale: int) -> Listing:
     """Pairs such as `img_001_SRF_4_HR.png` and `img_001_SRF_4_LR.png` in one folder."""
     listing = Listing()
     files: dict[str, dict[str, Path]] = {"HR": {}, "LR": {}}
@@ -227,8 +225,8 @@ def _named_pairs(folder: Path, named_scale: int, task: Task, scale: int) -> List
             listing.problems.append(f"{path.name}: not named like the others (…_SRF_{named_scale}_HR), left out")
         elif int(match["scale"]) == named_scale:
             files[match["kind"].upper()].setdefault(match["stem"], path)
-    needs_input = task == "sr" and named_scale == scale
-    if task == "sr" and not needs_input:
+    needs_input = TASKS[task].enlarges and named_scale == scale
+    if TASKS[task].enlarges and not needs_input:
         listing.notes.append(
             f"no pairs for x{scale}: inputs are made from the ground truth in {folder.name} by MATLAB's bicubic"
         )

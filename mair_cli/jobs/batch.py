@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import time
+import typing
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol, cast
+from typing import Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,8 @@ from mair_cli.images.picture import Animation, ImageInfo, Picture, Samples, conv
 from mair_cli.jobs.plan import Job
 from mair_cli.jobs.side_by_side import Panel, side_by_side
 from mair_cli.measure.protocol import Measurement, measure, read_rgb
+from mair_cli.restore.settings import Levels
+from mair_cli.tasks import TASKS
 
 TileProgress = Callable[[int, int], None]
 """Called with the number of finished tiles and of all tiles."""
@@ -26,20 +29,20 @@ TileProgress = Callable[[int, int], None]
 AlphaChoice = Literal["model", "resize", "drop"]
 
 
-class ImageRestorer(Protocol):
+class ImageRestorer(typing.Protocol):
     """What a batch needs of `mair_cli.restore.restorer.Restorer`; see there."""
 
     scale: int
     model_name: str
 
-    def noise_level(self, image: npt.NDArray[np.generic]) -> float | None:
-        """The noise level of 255 assumed for an image; None where the network is not told one."""
+    def levels(self, image: npt.NDArray[np.generic], *, file_quality: int | None = None) -> Levels:
+        """What the network is told of an image."""
 
     def __call__(
         self,
         image: npt.NDArray[np.generic],
         *,
-        sigma: float | None = None,
+        levels: Levels | None = None,
         progress: TileProgress | None = None,
     ) -> npt.NDArray[np.generic]:
         """Restore (H, W, 3) or (H, W); the result has the same type."""
@@ -50,7 +53,7 @@ class Treatment:
     """How each image is restored and written.
 
     Attributes:
-        task: as in `naming.name_suffix`.
+        task: a name in `mair_cli.tasks.TASKS`.
         alpha: what becomes of transparency: restored by the network, resized, or left out.
         quality: 1 to 100 for lossy formats; None leaves the choice to the writer.
         max_pixels: images with a larger output are refused; None for the reader's own bound.
@@ -70,7 +73,7 @@ class Outcome:
     input_size: tuple[int, int] | None = None
     output_size: tuple[int, int] | None = None
     frames: int = 1
-    sigma: float | None = None
+    levels: Levels = field(default_factory=Levels)
     seconds: float = 0.0
     measurement: Measurement | None = None
     error: str | None = None
@@ -126,9 +129,9 @@ def _restore(
     outcome.output_size = (first.width * scale, first.height * scale)
     if job.ground_truth is not None:
         _check_ground_truth(job.ground_truth, outcome, scale)
-    outcome.sigma = _noise_level(first, restorer)
+    outcome.levels = _levels(first, restorer)
     restored = [
-        restore_picture(frame, restorer, treatment.alpha, outcome.sigma, _share(progress, index, len(frames)))
+        restore_picture(frame, restorer, treatment.alpha, outcome.levels, _share(progress, index, len(frames)))
         for index, frame in enumerate(frames)
     ]
     result = Animation(restored, image.durations, image.loop) if isinstance(image, Animation) else restored[0]
@@ -146,9 +149,9 @@ def _share(progress: TileProgress | None, index: int, frames: int) -> TileProgre
     return lambda done, total: progress(index * total + done, frames * total)
 
 
-def _noise_level(picture: Picture, restorer: ImageRestorer) -> float | None:
+def _levels(picture: Picture, restorer: ImageRestorer) -> Levels:
     try:
-        return restorer.noise_level(picture.color)
+        return restorer.levels(picture.color, file_quality=picture.jpeg_quality)
     except UsageError as error:  # an image too small to estimate from: about this image, not about the whole run
         raise ImageError(str(error)) from error
 
@@ -157,7 +160,7 @@ def restore_picture(
     picture: Picture,
     restorer: ImageRestorer,
     alpha: AlphaChoice = "model",
-    sigma: float | None = None,
+    levels: Levels | None = None,
     progress: TileProgress | None = None,
 ) -> Picture:
     """The picture with its colours, and its alpha unless that is dropped, restored; all else is kept.
@@ -166,13 +169,13 @@ def restore_picture(
         picture: what `read_picture` gives.
         restorer: restores colours.
         alpha: what becomes of transparency.
-        sigma: noise level of 255, for Gaussian denoising.
+        levels: what the network is told of the picture.
         progress: told of finished tiles.
     """
-    color = cast("Samples", restorer(picture.color, sigma=sigma, progress=progress))
+    color = cast("Samples", restorer(picture.color, levels=levels, progress=progress))
     opacity = None
     if picture.alpha is not None and alpha != "drop":
-        opacity = _restore_alpha(picture.alpha, restorer, alpha, sigma)
+        opacity = _restore_alpha(picture.alpha, restorer, alpha)
     return Picture(
         color=color,
         alpha=opacity,
@@ -184,12 +187,13 @@ def restore_picture(
     )
 
 
-def _restore_alpha(alpha: Samples, restorer: ImageRestorer, choice: AlphaChoice, sigma: float | None) -> Samples:
+def _restore_alpha(alpha: Samples, restorer: ImageRestorer, choice: AlphaChoice) -> Samples:
     scale = restorer.scale
     if alpha.min() == alpha.max():  # nearly every picture with alpha is opaque: nothing to restore
         return np.full((alpha.shape[0] * scale, alpha.shape[1] * scale), alpha.flat[0], alpha.dtype)
     if choice == "model":
-        return cast("Samples", restorer(alpha, sigma=sigma))
+        # A mask is neither noisy nor compressed, whatever its picture is.
+        return cast("Samples", restorer(alpha, levels=Levels(sigma=0.0)))
     enlarged = alpha if scale == 1 else matlab_bicubic(alpha, scale)
     return enlarged.clip(0, 1) if enlarged.dtype == np.float32 else enlarged
 
@@ -209,7 +213,7 @@ def _check_ground_truth(path: Path, outcome: Outcome, scale: int) -> None:
     """Refuse ground truth of the wrong size before the work. It may be up to `scale - 1` pixels too large."""
     info: ImageInfo = probe(path)
     if outcome.frames > 1 or info.frames > 1:
-        raise ImageError(f"{outcome.job.source.name}: an animation cannot be measured: leave --gt out")
+        raise ImageError(f"{outcome.job.source.name}: an animation cannot be measured: leave `gt` out")
     width, height = outcome.output_size or (0, 0)
     if not (0 <= info.width - width < scale and 0 <= info.height - height < scale):
         raise ImageError(
@@ -224,7 +228,7 @@ def _measured(restored: Picture, ground_truth: Path, task: str, scale: int) -> M
     if output.ndim == 2:
         output = np.repeat(output[:, :, None], 3, axis=2)
     truth = read_rgb(ground_truth)[: output.shape[0], : output.shape[1]]
-    return measure(output, truth, scale if task == "sr" else 0)
+    return measure(output, truth, scale if TASKS[task].crops_border else 0)
 
 
 def _write_comparison(before: Picture, after: Picture, job: Job, model: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -17,6 +18,7 @@ from pathlib import Path
 from mair_cli.errors import UsageError
 
 STANDARD_STREAM = "-"
+_RESULT = re.compile(r"(?P<stem>.+)_mair_[a-z]*[0-9.]*(?:_compare)?")  # see `Task.result_suffix` and `companion`
 _NAMED_AT_MOST = 3  # files named in one message; more would bury the advice
 
 
@@ -55,26 +57,13 @@ class Found:
         sources: the images.
         problems: names that led to none, each with the reason in words.
         ignored: files of folders that are no images by their names; hidden ones are not counted.
+        results: files and folders that earlier runs made of what is among the inputs too, going by their names.
     """
 
     sources: tuple[Source, ...]
     problems: tuple[tuple[str, str], ...]
     ignored: tuple[Path, ...] = ()
-
-
-def name_suffix(task: str, *, scale: int = 1, sigma: float | None = None) -> str:
-    """What is added to a file's name: `_mair_x4`, `_mair_s25`, `_mair_denoised`, `_mair_deblurred`, `_mair_dehazed`.
-
-    Args:
-        task: "sr", "denoise", "real-denoise", "deblur" or "dehaze".
-        scale: enlargement, for "sr".
-        sigma: noise level of 255, for "denoise"; None where it is estimated for each image.
-    """
-    if task == "sr":
-        return f"_mair_x{scale}"
-    if task == "denoise" and sigma is not None:
-        return f"_mair_s{sigma:g}"
-    return {"deblur": "_mair_deblurred", "dehaze": "_mair_dehazed"}.get(task, "_mair_denoised")
+    results: tuple[Path, ...] = ()
 
 
 def collect(
@@ -114,7 +103,25 @@ def collect(
                 sources.setdefault(_source_key(source), source)
     if not sources:
         raise UsageError("\n".join(f"{name}: {reason}" for name, reason in search.problems[:_NAMED_AT_MOST]))
-    return Found(tuple(sources.values()), tuple(search.problems), tuple(search.ignored))
+    originals = {_original_key(source.path) for source in sources.values() if source.path is not None}
+    results = {key: source.path for key, source in sources.items() if _is_result(source.path, originals)}
+    kept = tuple(source for key, source in sources.items() if key not in results)
+    made = [*search.results, *(path for path in results.values() if path is not None)]
+    return Found(kept, tuple(search.problems), tuple(search.ignored), tuple(made))
+
+
+def _original_key(path: Path) -> tuple[str, str]:
+    return os.path.realpath(path.parent), path.stem
+
+
+def _is_result(path: Path | None, originals: Collection[tuple[str, str]]) -> bool:
+    """Whether a file is named like a result of one of `originals`, (folder, stem): the same pattern given again."""
+    named = None if path is None else _RESULT.fullmatch(path.stem)
+    if path is None or named is None:
+        return False
+    stem, folder = named["stem"], os.path.realpath(path.parent)
+    # Results that would have shared a name carry the input's extension: photo_jpg_mair_x4.
+    return (folder, stem) in originals or (folder, stem.rpartition("_")[0]) in originals
 
 
 def _source_key(source: Source) -> tuple[str, str]:
@@ -133,6 +140,7 @@ class _Search:
     leave_out: Path | None
     problems: list[tuple[str, str]] = field(default_factory=list)
     ignored: list[Path] = field(default_factory=list)
+    results: list[Path] = field(default_factory=list)
 
     def expand(self, argument: str) -> list[Path]:
         """The paths an argument stands for. Shells that do not expand globs hand them to us."""
@@ -159,13 +167,18 @@ class _Search:
             files = [Path(parent, name) for name in sorted(names) if not name.startswith(".")]
             found += (file for file in files if self.is_image(file.name))
             self.ignored += (file for file in files if not self.is_image(file.name))
+            made = [name for name in folders if (named := _RESULT.fullmatch(name)) and named["stem"] in folders]
+            self.results += (Path(parent, name) for name in sorted(made) if self.recursive)
             folders[:] = sorted(
                 name
                 for name in folders
-                if self.recursive and not name.startswith(".") and os.path.realpath(Path(parent, name)) != excluded
+                if self.recursive
+                and not name.startswith(".")
+                and name not in made
+                and os.path.realpath(Path(parent, name)) != excluded
             )
         if not found and len(self.problems) == troubles:
-            hint = "" if self.recursive else "; --recursive descends into folders"
+            hint = "" if self.recursive else "; `recursive` descends into folders"
             self.problems.append((str(folder), f"no images in this folder{hint}"))
         return found
 
@@ -186,7 +199,7 @@ def place(
     Args:
         sources: what is restored.
         extensions: for each, the extension of its result, with the dot.
-        suffix: what `name_suffix` says.
+        suffix: what `Task.result_suffix` says.
         output: what the user named; None puts results beside the inputs.
         into_folder: `output` is a folder even for a single file.
 
@@ -206,7 +219,7 @@ def place(
             return output
         if output is None and source.path is None:
             raise UsageError(
-                "Standard input has no folder to write to: give --output FILE, or -o - for standard output."
+                "Standard input has no folder to write to: name a file as `output`, or - for standard output."
             )
         parent = output if output is not None else Path(source.name).parent
         return parent / f"{source.within.stem}{tag}{suffix}{extension}"
@@ -229,7 +242,7 @@ def _result_folder(source: Source, folder: Path, suffix: str, output: Path | Non
     if output is not None:
         return output if source.alone else output / folder.name
     if not folder.name:
-        raise UsageError(f"{folder} has no name to derive another from: say where to write with --output FOLDER.")
+        raise UsageError(f"{folder} has no name to derive another from: say where to write by `output`.")
     return folder.with_name(folder.name + suffix)
 
 
@@ -262,7 +275,7 @@ def check_targets(targets: Sequence[tuple[str, Path]], *, protected: Collection[
     Args:
         targets: every file to be written, each with the name of the input it comes from.
         protected: files that the run reads: inputs, ground truth, weights.
-        may_exist: whether targets that exist are taken care of (`--overwrite`, `--skip-existing`).
+        may_exist: whether targets that exist are taken care of (``overwrite``, ``skip_existing``).
 
     Raises:
         UsageError: two targets share a name; a target is a protected file, also through a link or another name; a
@@ -275,17 +288,17 @@ def check_targets(targets: Sequence[tuple[str, Path]], *, protected: Collection[
         for mark in _marks(target):
             if mark in owners:
                 raise UsageError(
-                    f"{target} is {owners[mark]} itself or linked to it, which this run reads: choose another --output."
+                    f"{target} is {owners[mark]} itself or linked to it, which this run reads: choose another `output`."
                 )
         if target.is_dir():
-            raise UsageError(f"{target} is a folder, where a file is to be written: choose another --output.")
+            raise UsageError(f"{target} is a folder, where a file is to be written: choose another `output`.")
         if os.path.lexists(target):
             existing.append(target)
         else:
             _check_parent(target)
     if existing and not may_exist:
         verb = "exists" if len(existing) == 1 else "exist"
-        raise UsageError(f"{listed(existing)} {verb} already: --overwrite replaces, --skip-existing leaves out.")
+        raise UsageError(f"{listed(existing)} {verb} already: `overwrite` replaces, `skip_existing` leaves out.")
 
 
 def _marks(path: Path) -> Iterator[object]:

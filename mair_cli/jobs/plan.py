@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ class Request:
     """What the user asked for, as far as names of files go.
 
     Attributes:
-        suffix: what `naming.name_suffix` says.
+        suffix: what `Task.result_suffix` says.
         output: as typed; "-" stands for standard output.
         format: as typed.
         compare: whether to write side-by-side pictures too.
@@ -50,6 +51,7 @@ class Job:
         comparison: file of the side-by-side picture, if one is wanted.
         ground_truth: file to measure against, if there is one.
         skip: the result exists and is to be left alone.
+        problem: why this image alone cannot be restored, as planning found; None where nothing speaks against it.
     """
 
     source: Source
@@ -58,6 +60,7 @@ class Job:
     comparison: Path | None = None
     ground_truth: Path | None = None
     skip: bool = False
+    problem: str | None = None
 
 
 def is_image_name(name: str) -> bool:
@@ -66,7 +69,7 @@ def is_image_name(name: str) -> bool:
 
 
 def results_folder(output: str | None) -> Path | None:
-    """The folder that an `--output` names, if it clearly names one."""
+    """The folder that an `output` names, if it clearly names one."""
     return Path(output) if output and output != STANDARD_STREAM and not is_image_name(output) else None
 
 
@@ -86,24 +89,45 @@ def plan(sources: Sequence[Source], request: Request) -> list[Job]:
     formats = [_format_of(source, given, None if into_folder else output) for source in sources]
     extensions = [_extension(source, name) for source, name in zip(sources, formats, strict=True)]
     places = place(sources, extensions, suffix=request.suffix, output=output, into_folder=into_folder)
-    truths = [_ground_truth_of(source, request.ground_truth, len(sources)) for source in sources]
-    jobs = []
-    targets: list[tuple[str, Path]] = []
-    for source, name, destination, truth in zip(sources, formats, places, truths, strict=True):
-        comparison = companion(destination) if request.compare else None
-        targets += [(source.name, path) for path in (destination, comparison) if path is not None]
-        skip = request.skip_existing and destination.exists()
-        jobs.append(Job(source, destination, name, comparison, truth, skip))
-    read = [path for path in (*(source.path for source in sources), *truths, *request.protected) if path is not None]
-    check_targets(targets, protected=read, may_exist=request.overwrite or request.skip_existing)
+    jobs = [
+        _job(source, destination, name, request, len(sources))
+        for source, destination, name in zip(sources, places, formats, strict=True)
+    ]
+    sound = [job for job in jobs if job.problem is None]
+    targets = [(job.source.name, path) for job in sound for path in (job.destination, job.comparison) if path]
+    read = [*(source.path for source in sources), *(job.ground_truth for job in sound), *request.protected]
+    check_targets(
+        targets,
+        protected=[path for path in read if path is not None],
+        may_exist=request.overwrite or request.skip_existing,
+    )
     return jobs
+
+
+def _job(source: Source, destination: Path, name: str, request: Request, count: int) -> Job:
+    """The job; with a problem where the file system refuses it: a name too long, a folder that may not be read."""
+    comparison = companion(destination) if request.compare else None
+    try:
+        for target in (destination, comparison):
+            if target is not None:
+                _lstat(target)
+        truth = _ground_truth_of(source, request.ground_truth, count)
+        return Job(source, destination, name, comparison, truth, request.skip_existing and destination.exists())
+    except OSError as error:
+        return Job(source, destination, name, problem=f"{error.filename or destination}: {error.strerror or error}")
+
+
+def _lstat(path: Path) -> None:
+    """Raise OSError where the file system cannot even be asked for `path`; whether it exists does not matter."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        path.lstat()
 
 
 def _stream_job(sources: Sequence[Source], request: Request) -> Job:
     if len(sources) != 1 or sources[0].folder is not None:
-        raise UsageError("-o - (standard output) takes a single image: name one input.")
+        raise UsageError("`output` - (standard output) takes a single image: name one input.")
     if request.compare:
-        raise UsageError("--compare needs a file to put its picture beside: name one with --output.")
+        raise UsageError("`compare` needs a file to put its picture beside: name one as `output`.")
     given = None if request.format is None else writable_format(request.format)
     return Job(sources[0], None, given, None, _ground_truth_of(sources[0], request.ground_truth, 1))
 
@@ -113,10 +137,10 @@ def _check_output(sources: Sequence[Source], output: Path | None, into_folder: b
         return
     wants_folder = into_folder or any(not source.alone or source.folder is not None for source in sources)
     if wants_folder and output.exists():
-        raise UsageError(f"--output {output} is a file; these inputs need a folder to write to.")
+        raise UsageError(f"`output` {output} is a file; these inputs need a folder to write to.")
     if wants_folder and not into_folder and is_image_name(output.name):
         raise UsageError(
-            f"--output {output} looks like a file; these inputs need a folder (end its name with / to insist)."
+            f"`output` {output} looks like a file; these inputs need a folder (end its name with / to insist)."
         )
 
 
@@ -126,11 +150,11 @@ def _format_of(source: Source, given: str | None, output: Path | None) -> str:
         named = FORMATS.get(output.suffix.lower())
         if named is None and given is None:
             raise UsageError(
-                f"--output {output}: no format is known by {output.suffix or 'a name without extension'};"
-                " end it with .png or another, add --format, or end it with / for a folder."
+                f"`output` {output}: no format is known by {output.suffix or 'a name without extension'};"
+                " end it with .png or another, add `format`, or end it with / for a folder."
             )
         if named is not None and given is not None and writable_format(output.suffix) != given:
-            raise UsageError(f"--output {output} and --format {given.lower()} contradict each other: leave one out.")
+            raise UsageError(f"`output` {output} and `format` {given.lower()} contradict each other: leave one out.")
         return given or writable_format(output.suffix)
     return given or _suitable_format(source)
 
@@ -159,15 +183,15 @@ def _ground_truth_of(source: Source, ground_truth: Path | None, count: int) -> P
     if ground_truth is None:
         return None
     if not ground_truth.exists():
-        raise UsageError(f"--gt {ground_truth}: no such file or folder.")
+        raise UsageError(f"`gt` {ground_truth}: no such file or folder.")
     if not ground_truth.is_dir():
         if count != 1:
             raise UsageError(
-                f"--gt {ground_truth} is one file for {count} inputs: give a folder with a file of each name."
+                f"`gt` {ground_truth} is one file for {count} inputs: give a folder with a file of each name."
             )
         return ground_truth
     if source.path is None:
-        raise UsageError("--gt: standard input has no name to look for in a folder; give the file.")
+        raise UsageError("`gt`: standard input has no name to look for in a folder; give the file.")
     for wanted in dict.fromkeys((ground_truth / source.within, ground_truth / source.within.name)):
         if wanted.is_file():
             return wanted
@@ -175,4 +199,4 @@ def _ground_truth_of(source: Source, ground_truth: Path | None, count: int) -> P
             same = [p for p in wanted.parent.iterdir() if p.stem == wanted.stem and is_image_name(p.name)]
             if len(same) == 1:
                 return same[0]
-    raise UsageError(f"--gt {ground_truth}: it holds no file named like {source.name}.")
+    raise UsageError(f"`gt` {ground_truth}: it holds no file named like {source.name}.")

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from mair_cli.measure.differences import most_different_box
+
 _PANEL = 640  # widest panel, in pixels; larger pictures are shown reduced
 _TALLEST = 720
 _MARGIN = 12
@@ -18,7 +20,6 @@ _INK = (235, 235, 235)
 _FRAME = (255, 196, 0)
 _MIN_DETAIL = 32  # smallest side of the detail, in result pixels
 _DETAIL_SHARE = 4  # the detail shows a quarter of the width
-_SEARCHED = 1024  # the detail is looked for among at most this many pixels a side, which bounds memory
 
 
 @dataclass(frozen=True)
@@ -89,24 +90,9 @@ def detail_box(before: np.ndarray, after: np.ndarray) -> tuple[int, int, int, in
         before: (H, W, 3) or (H, W), uint8; enlarged by bicubic where it is smaller than `after`.
         after: (H, W, 3) or (H, W), uint8.
     """
-    height, width = after.shape[:2]
-    side = max(_MIN_DETAIL, width // _DETAIL_SHARE)
-    box_width, box_height = min(side, width), min(side * 3 // 4, height)
-    step = -(-max(width, height) // _SEARCHED)
-    sampled = _gray(after[::step, ::step])
-    reference = Image.fromarray(before).resize(sampled.shape[::-1], Image.Resampling.BICUBIC)
-    difference = np.abs(_gray(np.asarray(reference)) - sampled)
-    rows, columns = max(1, box_height // step), max(1, box_width // step)
-    # Sums over all boxes at once, from a table of sums of everything above and to the left.
-    table = np.pad(difference, ((1, 0), (1, 0))).cumsum(axis=0, dtype=np.float64).cumsum(axis=1)
-    sums = table[rows:, columns:] - table[:-rows, columns:] - table[rows:, :-columns] + table[:-rows, :-columns]
-    best = np.unravel_index(int(np.argmax(sums)), sums.shape)
-    top, left = min(int(best[0]) * step, height - box_height), min(int(best[1]) * step, width - box_width)
-    return left, top, left + box_width, top + box_height
-
-
-def _gray(image: np.ndarray) -> np.ndarray:
-    return image.astype(np.float32) if image.ndim == 2 else image.mean(axis=2, dtype=np.float32)
+    side = max(_MIN_DETAIL, after.shape[1] // _DETAIL_SHARE)
+    box = most_different_box([before, after], height=side * 3 // 4, width=side)
+    return box.left, box.top, box.left + box.width, box.top + box.height
 
 
 def _outline(draw: ImageDraw.ImageDraw, left: float, top: float, right: float, bottom: float) -> None:

@@ -1,4 +1,4 @@
-"""Where restored images differ most from one another: what a reader should look at first."""
+"""Where pictures of one scene differ most from one another: what a reader should look at first."""
 
 from __future__ import annotations
 
@@ -6,47 +6,56 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
 
 from mair_cli.measure.metrics import luma
 
-__all__ = ["Spot", "most_different_spot"]
+__all__ = ["Box", "most_different_box"]
 
-_STEP = 8
+_SEARCHED = 1024  # among at most this many pixels a side, which bounds memory
 
 
 @dataclass(frozen=True)
-class Spot:
-    """A square of an image: top, left and side in pixels, and how much the images differ there (levels of 255)."""
+class Box:
+    """A rectangle of an image, in pixels, and how much the images differ there (levels of 255, in luma)."""
 
     top: int
     left: int
-    side: int
+    height: int
+    width: int
     difference: float
 
     def cut(self, image: np.ndarray) -> np.ndarray:
-        """That square of an image (H, W[, C])."""
-        return image[self.top : self.top + self.side, self.left : self.left + self.side]
+        """That part of an image (H, W[, C])."""
+        return image[self.top : self.top + self.height, self.left : self.left + self.width]
 
 
-def most_different_spot(images: Sequence[np.ndarray], side: int = 64) -> Spot:
-    """The square in which images of one size differ most: mean over its pixels of the largest difference in luma.
+def most_different_box(images: Sequence[np.ndarray], height: int, width: int) -> Box:
+    """The box in which images differ most: mean over its pixels of the largest difference in luma.
 
     Args:
-        images: at least two, (H, W, 3) or (H, W) uint8.
-        side: of the square; smaller where the images are.
+        images: at least two, (H, W, 3) or (H, W), uint8; those of another size than the last are brought to it by
+            bicubic.
+        height: of the box, in pixels of the last image; smaller where that is.
+        width: of the box, likewise.
     """
-    planes = np.stack([luma(image) for image in images])
-    spread = planes.max(axis=0) - planes.min(axis=0)
-    side = min(side, *spread.shape)
-    # Sums over all squares from the integral image: four look-ups each.
-    integral = np.pad(spread, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
-    tops, lefts = _starts(spread.shape[0], side), _starts(spread.shape[1], side)
-    low, high = np.ix_(tops, lefts), np.ix_(tops + side, lefts + side)
-    sums = integral[high] - integral[np.ix_(tops, lefts + side)] - integral[np.ix_(tops + side, lefts)] + integral[low]
+    rows, columns = images[-1].shape[:2]
+    height, width = min(height, rows), min(width, columns)
+    step = -(-max(rows, columns) // _SEARCHED)
+    planes = [_sampled_luma(image, rows, columns, step) for image in images]
+    spread = np.maximum.reduce(planes) - np.minimum.reduce(planes)
+    down, across = max(1, height // step), max(1, width // step)
+    # Sums over all boxes at once, from a table of sums of everything above and to the left.
+    table = np.pad(spread, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
+    sums = table[down:, across:] - table[:-down, across:] - table[down:, :-across] + table[:-down, :-across]
     row, column = np.unravel_index(int(sums.argmax()), sums.shape)
-    return Spot(int(tops[row]), int(lefts[column]), side, float(sums[row, column]) / side**2)
+    top, left = min(int(row) * step, rows - height), min(int(column) * step, columns - width)
+    return Box(top, left, height, width, float(sums[row, column]) / (down * across))
 
 
-def _starts(length: int, side: int) -> np.ndarray:
-    """Every eighth place at which a square fits, and the last one."""
-    return np.unique(np.append(np.arange(0, length - side + 1, _STEP), length - side))
+def _sampled_luma(image: np.ndarray, rows: int, columns: int, step: int) -> np.ndarray:
+    """Luma of every `step`-th pixel of an image of `rows` x `columns`, or of one brought to that size."""
+    if image.shape[:2] == (rows, columns):
+        return luma(image[::step, ::step])
+    size = (len(range(0, columns, step)), len(range(0, rows, step)))
+    return luma(np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC)))

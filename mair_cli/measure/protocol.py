@@ -4,6 +4,7 @@ super-resolution   low resolution from MATLAB's antialiased bicubic, ground trut
                    scale, output rounded to 8 bits, `scale` pixels cropped from every edge; papers print Y
 Gaussian noise     seeded anew for each image, added to the float image in BGR order, not clipped, not rounded, no
                    crop; papers print RGB
+JPEG               Pillow's encoder (libjpeg's tables), 4:2:0, gray files as gray; no crop; papers print RGB, or gray
 noise, blur, haze  pairs as they are, no crop; papers print RGB
 """
 
@@ -13,21 +14,19 @@ import hashlib
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
-from mair_cli.datasets.noise import add_published_noise
-from mair_cli.datasets.pairs import Sample, Task
+from mair_cli.datasets.degradations import Degradation
+from mair_cli.datasets.pairs import Sample
 from mair_cli.datasets.resize import matlab_bicubic
 from mair_cli.errors import ImageError, UsageError
 from mair_cli.images.io import Picture, read_picture
 from mair_cli.images.picture import convert_depth
 from mair_cli.measure.metrics import psnr, ssim
+from mair_cli.tasks import TASKS, Channel, Task, find_task
 
 __all__ = ["Measurement", "Pair", "Protocol", "load_pair", "measure", "read_rgb", "to_bytes"]
-
-Channel = Literal["y", "rgb"]
 
 
 @dataclass(frozen=True)
@@ -35,46 +34,62 @@ class Protocol:
     """What is restored, from what.
 
     Attributes:
-        task: see `mair_cli.datasets.pairs`.
-        scale: enlargement; 1 but for "sr".
-        sigma: noise level of 255, for "denoise" only.
+        task: a name in `mair_cli.tasks.TASKS`.
+        scale: enlargement; 1 for tasks that keep the size.
+        sigma: noise level of 255 that is added to inputs; None for none.
+        quality: JPEG quality that inputs are compressed with, after any noise; None for none.
     """
 
-    task: Task
+    task: str
     scale: int = 1
     sigma: float | None = None
+    quality: int | None = None
 
     def __post_init__(self) -> None:
-        if self.task == "sr" and self.scale not in (2, 3, 4):
-            raise UsageError(f"--scale {self.scale}: super-resolution is measured at 2, 3 or 4")
-        if self.task != "sr" and self.scale != 1:
-            raise UsageError(f"--scale belongs to --task sr, not to {self.task}")
-        if (self.task == "denoise") != (self.sigma is not None):
-            raise UsageError("--sigma goes with --task denoise, and only with that")
+        """Raises UsageError for what does not go together, naming it in backquotes."""
+        kind = self.kind
+        if kind.enlarges and self.scale not in (2, 3, 4):
+            raise UsageError(f"`scale` {self.scale}: super-resolution is measured at 2, 3 or 4")
+        if not kind.enlarges and self.scale != 1:
+            raise UsageError(f"`scale` belongs to `task` sr, not to {self.task}")
+        for name, value, needed in (
+            ("sigma", self.sigma, kind.inputs == "noisy"),
+            ("jpeg", self.quality, kind.inputs == "compressed"),
+        ):
+            if value is not None and name not in kind.settings:
+                takers = ", ".join(task.name for task in TASKS.values() if name in task.settings)
+                raise UsageError(f"`{name}` goes with `task` {takers}, not with {self.task}")
+            if value is None and needed:
+                raise UsageError(f"`task` {self.task} needs `{name}`")
         if self.sigma is not None and not 0 < self.sigma <= 255:
-            raise UsageError(f"--sigma {self.sigma:g}: a noise level is above 0 and at most 255")
+            raise UsageError(f"`sigma` {self.sigma:g}: a noise level is above 0 and at most 255")
+        if self.quality is not None and not 1 <= self.quality <= 100:
+            raise UsageError(f"`jpeg` {self.quality}: a quality lies in 1 to 100")
+
+    @property
+    def kind(self) -> Task:
+        """The task itself."""
+        return find_task(self.task)
+
+    @property
+    def degradation(self) -> Degradation:
+        """What is done to inputs once they have their size."""
+        return Degradation(self.sigma or 0.0, self.quality)
 
     @property
     def crop(self) -> int:
         """Pixels left out at every edge."""
-        return self.scale if self.task == "sr" else 0
+        return self.scale if self.kind.crops_border else 0
 
     @property
     def headline(self) -> Channel:
         """The channels that papers print for this task."""
-        return "y" if self.task == "sr" else "rgb"
+        return self.kind.headline
 
     @property
     def title(self) -> str:
         """Task and degree, such as "super-resolution ×4"."""
-        words = {
-            "sr": f"super-resolution ×{self.scale}",
-            "denoise": f"Gaussian denoising σ {self.sigma:g}" if self.sigma is not None else "",
-            "real-denoise": "real noise",
-            "deblur": "deblurring",
-            "dehaze": "dehazing",
-        }
-        return words[self.task]
+        return self.kind.title(scale=self.scale, sigma=self.sigma, quality=self.quality)
 
 
 @dataclass(frozen=True)
@@ -139,22 +154,29 @@ def load_pair(sample: Sample, protocol: Protocol) -> Pair:
     """
     stored = _read(sample.truth)
     truth = _spread(stored)
-    if protocol.task == "sr":
-        degraded, truth = _super_resolution_pair(sample, truth, protocol.scale)
-    elif protocol.sigma is not None:
-        degraded = add_published_noise(truth, protocol.sigma)
+    if protocol.kind.inputs == "given":
+        degraded = _given_input(sample, truth)
     else:
-        if sample.degraded is None:
-            raise ImageError(f"{sample.truth}: no input to restore")
-        degraded = read_rgb(sample.degraded)
-        if degraded.shape != truth.shape:
-            raise ImageError(f"{sample.degraded}: {_size(degraded)}, but its ground truth has {_size(truth)}")
+        # Gray files are compressed as gray: three equal channels would be another JPEG.
+        clean = stored if protocol.scale == 1 and protocol.quality is not None and not protocol.sigma else truth
+        if protocol.scale > 1:
+            clean, truth = _super_resolution_pair(sample, truth, protocol.scale)
+        degraded = _spread(protocol.degradation.apply(clean))
     if min(truth.shape[:2]) - 2 * protocol.crop < 11:
         raise ImageError(f"{sample.truth}: {_size(truth)} are too few to measure; 11x11 must be left after cropping")
     hashed = hashlib.sha256(repr((truth.shape, degraded.shape)).encode())
     hashed.update(truth.tobytes())
     hashed.update(np.ascontiguousarray(degraded).tobytes())
     return Pair(degraded, truth, hashed.hexdigest(), gray=stored.ndim == 2)
+
+
+def _given_input(sample: Sample, truth: np.ndarray) -> np.ndarray:
+    if sample.degraded is None:
+        raise ImageError(f"{sample.truth}: no input to restore")
+    degraded = read_rgb(sample.degraded)
+    if degraded.shape != truth.shape:
+        raise ImageError(f"{sample.degraded}: {_size(degraded)}, but its ground truth has {_size(truth)}")
+    return degraded
 
 
 def _super_resolution_pair(sample: Sample, truth: np.ndarray, scale: int) -> tuple[np.ndarray, np.ndarray]:

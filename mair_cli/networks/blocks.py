@@ -4,7 +4,7 @@ Glossary (Li et al., "MaIR", CVPR 2025):
     VMM  Vision Mamba module          the scan with its gate and projections
     RMB  residual Mamba block         VMM and MLP, each with a residual connection
     SSA  sequence shuffle attention   weighs the four directions against each other, channel by channel
-    SSO  state-space operator         the selective scan, see `mair_cli.scan.dispatch`
+    SSO  state-space operator         the selective scan, see `mair_cli.scan.inputs`
     C    channels of a block;  D  inner channels, int(ssm_ratio · C);  N  state size
     R    rank of the step size, ceil(C / 16);  K  scan directions, 4;  L  pixels, H · W
 
@@ -14,25 +14,32 @@ Parameter names are those of published checkpoints: they must not change.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mair_cli.scan.dispatch import merged_scan, selective_scan
-from mair_cli.scan.orders import DIRECTIONS, scan_orders
+from mair_cli.scan.inputs import Gate, ScanInputs
+from mair_cli.scan.orders import CACHE_BYTES, DIRECTIONS, BoundedCache, scan_orders
+
+# A network alternates between two orders; they are held even where one of them is larger than all that is allowed.
+_orders: BoundedCache[tuple[int, int, int, bool, str, torch.device], Tensor] = BoundedCache(
+    CACHE_BYTES, lambda order: order.numel() * order.element_size(), always=2
+)
 
 
-@lru_cache(maxsize=64)
 def _order_tensor(height: int, width: int, stripe: int, shifted: bool, pattern: str, device: torch.device) -> Tensor:
-    # A plain tensor, even where the first caller is in inference mode: the same order serves training afterwards.
-    with torch.inference_mode(False):
-        return torch.from_numpy(scan_orders(height, width, stripe, shifted, pattern).copy()).to(device)
+    def make() -> Tensor:
+        # A plain tensor, even where the first caller is in inference mode: the same order serves training afterwards.
+        with torch.inference_mode(False):
+            return torch.from_numpy(scan_orders(height, width, stripe, shifted, pattern).copy()).to(device)
+
+    return _orders.get((height, width, stripe, shifted, pattern, device), make)
 
 
 class SequenceShuffleAttention(nn.Module):
-    """Parameters of sequence shuffle attention; `mair_cli.scan.dispatch.shuffle_attention` applies them."""
+    """Parameters of sequence shuffle attention; `mair_cli.scan.backend.shuffle_attention` applies them."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -41,12 +48,12 @@ class SequenceShuffleAttention(nn.Module):
         self.gating = nn.Sequential(nn.Identity(), nn.Conv2d(shuffled, shuffled, 1, groups=channels))
 
     @property
-    def gate(self) -> tuple[Tensor, Tensor]:
-        """Weight (4·D, 4, 1, 1) and bias (4·D,) of the map from pooled directions to their weights."""
+    def gate(self) -> Gate:
+        """The map from pooled directions to their weights."""
         convolution = self.gating[1]
         assert isinstance(convolution, nn.Conv2d)
         assert convolution.bias is not None
-        return convolution.weight, convolution.bias
+        return Gate(convolution.weight, convolution.bias)
 
 
 class VisionMambaModule(nn.Module):
@@ -87,9 +94,9 @@ class VisionMambaModule(nn.Module):
         self.gating = SequenceShuffleAttention(inner) if attention else None
         self.out_norm = nn.LayerNorm(inner)
         self.out_proj = nn.Linear(inner, width, bias=False)
-        self._initialise_scan()
+        self.initialise_scan()
 
-    def _initialise_scan(self) -> None:
+    def initialise_scan(self) -> None:
         """Start values of the scan's parameters; network.md, 8."""
         rank, (directions, inner) = self.dt_projs_weight.shape[-1], self.dt_projs_bias.shape
         nn.init.trunc_normal_(self.x_proj_weight, std=0.02)
@@ -117,7 +124,7 @@ class VisionMambaModule(nn.Module):
     def _scan(self, u: Tensor, height: int, width: int) -> Tensor:
         """Scan (B, L, D) in all directions and merge them: (B, L, D), pixels in image order."""
         directions, inner = self.dt_projs_bias.shape
-        arguments = (
+        inputs = ScanInputs(
             u,
             F.linear(u, self.x_proj_weight.flatten(0, 1)).unflatten(-1, (directions, -1)),
             self.dt_projs_weight,
@@ -127,8 +134,8 @@ class VisionMambaModule(nn.Module):
             self._orders(height, width, u.device),
         )
         if self.gating is None:
-            return selective_scan(*arguments, backend=self.scan_backend).sum(dim=1)
-        return merged_scan(*arguments, *self.gating.gate, backend=self.scan_backend)
+            return selective_scan(inputs, backend=self.scan_backend).sum(dim=1)
+        return merged_scan(inputs, self.gating.gate, backend=self.scan_backend)
 
 
 class Mlp(nn.Module):

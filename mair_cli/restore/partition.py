@@ -74,7 +74,7 @@ def run_partition(
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                raise MairError("Memory does not suffice for the published partition: use --tile auto.") from error
+                raise MairError("Memory does not suffice for the published partition: use `tile` auto.") from error
             y, x = ((part.kept.start - part.seen.start) * scale for part in (row, column))
             target = out[_scaled(row.kept, scale), _scaled(column.kept, scale)]
             store_rounded(target, restored[y : y + target.shape[0], x : x + target.shape[1]])

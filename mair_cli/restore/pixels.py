@@ -65,5 +65,5 @@ def allocate(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> npt.NDArray
         size = np.prod([float(length) for length in shape]) * dtype.itemsize / 2**30
         raise MairError(
             f"The result of {shape[1]}×{shape[0]} pixels needs {size:.1f} GiB, more than this machine gives:"
-            " restore a smaller image or use a smaller --scale."
+            " restore a smaller image or use a smaller `scale`."
         ) from error

@@ -161,10 +161,10 @@ class TileRunner:
         if half < SMALLEST_TILE or half >= side:
             raise MairError(
                 f"Memory ran out on a tile of {side} pixels, and smaller ones would not help: close other programs,"
-                " use --device cpu, or choose a smaller model; --tile sets the size."
+                " use `device` cpu, or choose a smaller model; `tile` sets the size."
             )
         logger.warning(
-            "Memory ran out on a tile of %d pixels: going on with %d (--tile %d avoids this).", side, half, half
+            "Memory ran out on a tile of %d pixels: going on with %d (`tile` %d avoids this).", side, half, half
         )
         self.largest = half
 
@@ -195,7 +195,7 @@ def run_network(
     y = network(x)[:, :, : height * scale, : width * scale].float()
     # Any infinity or NaN makes the sum so: half precision can overflow, and the cast to integers would hide it.
     if not bool(torch.isfinite(y.sum())):
-        raise MairError("The network's result is not finite. Use --precision fp32, or other weights.")
+        raise MairError("The network's result is not finite. Use `precision` fp32, or other weights.")
     return list(y.permute(0, 2, 3, 1).contiguous().cpu().numpy())
 
 

@@ -18,11 +18,11 @@ def choose_device(name: str = "auto") -> torch.device:
     """
     name = name.strip().lower()
     if not _NAME.fullmatch(name):
-        raise UsageError(f"--device {name}: unknown. Use auto, cpu, cuda, cuda:N or mps.")
+        raise UsageError(f"`device` {name}: unknown. Use auto, cpu, cuda, cuda:N or mps.")
     if name == "auto":
         return _best_device()
     if name == "mps" and not torch.backends.mps.is_available():
-        raise BackendError("--device mps: no Apple GPU can be used here. Use --device auto or cpu.")
+        raise BackendError("`device` mps: no Apple GPU can be used here. Use `device` auto or cpu.")
     if name.startswith("cuda"):
         _check_cuda(name)
     return torch.device("cuda:0" if name == "cuda" else name)
@@ -37,11 +37,11 @@ def _best_device() -> torch.device:
 def _check_cuda(name: str) -> None:
     if not torch.cuda.is_available():
         why = "no NVIDIA GPU answers" if torch.version.cuda else "this PyTorch was built without CUDA"
-        raise BackendError(f"--device {name}: {why}. Use --device auto or cpu; `mair doctor` tells more.")
+        raise BackendError(f"`device` {name}: {why}. Use `device` auto or cpu; `mair doctor` tells more.")
     count = torch.cuda.device_count()
     index = int(name.partition(":")[2] or 0)
     if index >= count:
-        raise BackendError(f"--device {name}: there are {count} GPUs, numbered from 0. Use --device cuda:{count - 1}.")
+        raise BackendError(f"`device` {name}: there are {count} GPUs, numbered from 0. Use `device` cuda:{count - 1}.")
 
 
 def describe_device(device: torch.device) -> str:

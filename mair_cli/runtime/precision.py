@@ -15,9 +15,9 @@ _HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 def check_precision(precision: str, device: torch.device) -> None:
     """Raise UsageError for an unknown precision and BackendError for one that the device cannot compute in."""
     if precision not in PRECISIONS:
-        raise UsageError(f"--precision {precision}: unknown. Use {', '.join(PRECISIONS)}.")
+        raise UsageError(f"`precision` {precision}: unknown. Use {', '.join(PRECISIONS)}.")
     if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
-        raise BackendError(f"--precision bf16: {device} cannot compute in bfloat16. Use fp16 or fp32.")
+        raise BackendError(f"`precision` bf16: {device} cannot compute in bfloat16. Use fp16 or fp32.")
 
 
 def arithmetic(precision: str, device: torch.device) -> AbstractContextManager[object]:

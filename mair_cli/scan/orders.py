@@ -13,8 +13,10 @@ side, row by row inside, as in LocalMamba).
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Final, Literal, get_args
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from threading import Lock
+from typing import Final, Generic, Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +27,48 @@ ScanPattern = Literal["nested", "raster", "continuous", "window"]
 SCAN_PATTERNS: Final[tuple[str, ...]] = get_args(ScanPattern)
 DIRECTIONS: Final = 4
 
+CACHE_BYTES: Final = 128 << 20
+"""What a cache of orders may hold: those of an image of 8 million pixels, or of several hundred tiles."""
+
 IntArray = NDArray[np.int32]
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+
+class BoundedCache(Generic[Key, Value]):
+    """Keeps what was used last, up to a number of bytes; any thread may ask.
+
+    Args:
+        limit: bytes to hold.
+        size: bytes of a value.
+        always: so many of the latest are held even if they are larger.
+    """
+
+    def __init__(self, limit: int, size: Callable[[Value], int], always: int = 0) -> None:
+        self._limit, self._size, self._always = limit, size, always
+        self._values: OrderedDict[Key, Value] = OrderedDict()
+        self._lock = Lock()
+
+    @property
+    def held(self) -> int:
+        """Bytes in the cache."""
+        return sum(map(self._size, self._values.values()))
+
+    def get(self, key: Key, make: Callable[[], Value]) -> Value:
+        """The value of a key, made if it is not there."""
+        with self._lock:
+            if key in self._values:
+                self._values.move_to_end(key)
+                return self._values[key]
+        value = make()
+        with self._lock:
+            value = self._values.setdefault(key, value)
+            while len(self._values) > self._always and self.held > self._limit:
+                self._values.popitem(last=False)
+        return value
+
+
+_orders: BoundedCache[tuple[int, int, int, bool, str], IntArray] = BoundedCache(CACHE_BYTES, lambda array: array.nbytes)
 
 
 def _stripe_index(length: int, stripe: int, shifted: bool) -> IntArray:
@@ -48,11 +91,12 @@ def _plain_order(height: int, width: int, stripe: int, shifted: bool, pattern: s
     else:
         index = _stripe_index(width, stripe, shifted)[x]
         row = np.where(index % 2 == 1, height - 1 - y, y)
-        keys = (np.where(row % 2 == 1, -x, x), row, index)
+        # The published code turns the rows of the last stripe once more where the first is wider than the grid.
+        straight = shifted and width < stripe // 2
+        keys = (np.where((row % 2 == 1) & (not straight), -x, x), row, index)
     return np.lexsort(keys).astype(np.int32)
 
 
-@lru_cache(maxsize=64)
 def scan_orders(height: int, width: int, stripe: int, shifted: bool, pattern: str = "nested") -> IntArray:
     """The four directions in which a grid is scanned.
 
@@ -75,6 +119,11 @@ def scan_orders(height: int, width: int, stripe: int, shifted: bool, pattern: st
         raise UsageError(f"Unknown scan pattern {pattern!r}; choose one of {', '.join(SCAN_PATTERNS)}.")
     if min(height, width, stripe) < 1:
         raise UsageError(f"A scan needs height, width and stripe of at least 1, not {height}, {width}, {stripe}.")
+    key = (height, width, stripe, shifted, pattern)
+    return _orders.get(key, lambda: _four_directions(*key))
+
+
+def _four_directions(height: int, width: int, stripe: int, shifted: bool, pattern: str) -> IntArray:
     plain = _plain_order(height, width, stripe, shifted, pattern)
     y, x = np.divmod(_plain_order(width, height, stripe, shifted, pattern), np.int32(height))
     transposed = x * np.int32(width) + y

@@ -1,8 +1,8 @@
 """Fetching one file over http, whole and right or not at all. Free of torch.
 
-The bytes go to a temporary file beside the target, are measured, hashed, flushed, and only then renamed; so a target
-that exists is complete, however many processes fetch it at once and whenever one of them is killed. An interrupted
-transfer goes on from this process's own temporary file, and only where the server proves that the file is unchanged.
+The bytes are measured and hashed before they take the target's name (see `store.atomic`); so a target that exists is
+complete, however many processes fetch it at once and whenever one of them is killed. An interrupted transfer goes on
+from this process's own temporary file, and only where the server proves that the file is unchanged.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 from urllib.parse import urljoin, urlsplit
 
-from mair_cli.errors import DownloadError, OfflineError
-from mair_cli.store.files import check_space, temporary_file, told_as_disk_trouble
-from mair_cli.store.paths import offline_requested
+from mair_cli.errors import DownloadError
+from mair_cli.store.addresses import masked
+from mair_cli.store.atomic import atomic_write
+from mair_cli.store.files import CACHE_MOVES, check_space, disk_errors_as
+from mair_cli.store.paths import check_online
 from mair_cli.version import __version__
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NotThereError",
-    "Patience",
+    "RetryPolicy",
     "WebPageError",
     "fetch_file",
 ]
@@ -48,7 +50,7 @@ _MAX_REDIRECTS: Final = 10
 _MAX_CONNECTIONS: Final = 50
 _PROGRESS_THAT_COUNTS: Final = 1 << 16
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-_PASSING: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+_RETRYABLE_STATUS: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 class NotThereError(DownloadError):
@@ -70,7 +72,7 @@ class WebPageError(DownloadError):
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How long to wait, and how often to try.
 
     Attributes:
@@ -88,7 +90,7 @@ class Patience:
     slowest: float = 1024.0
 
     @classmethod
-    def from_environment(cls) -> Patience:
+    def from_environment(cls) -> RetryPolicy:
         """The defaults, with `MAIR_TIMEOUT` seconds of waiting where that is a positive number."""
         with suppress(ValueError):
             seconds = float(os.environ.get("MAIR_TIMEOUT", ""))
@@ -97,7 +99,7 @@ class Patience:
         return cls()
 
 
-class _Interrupted(Exception):  # noqa: N818  (never leaves this module)
+class _Retryable(Exception):  # noqa: N818  (never leaves this module)
     """A failure that may pass: worth another attempt, after at least `wait` seconds."""
 
     def __init__(self, message: str, wait: float = 0.0) -> None:
@@ -110,15 +112,19 @@ class _Transfer:
     """One file on its way; everything known about it so far."""
 
     url: str
-    file: IO[bytes]
+    file: BinaryIO
     folder: Path
     size: int | None
-    patience: Patience
+    policy: RetryPolicy
     progress: ProgressCallback | None
     received: int = 0
     total: int | None = None
     validator: str | None = None
     session: requests.Session = field(init=False)
+
+    def __str__(self) -> str:
+        """The address as messages show it."""
+        return masked(self.url)
 
     def restart(self) -> None:
         """Forget what came."""
@@ -135,7 +141,7 @@ def fetch_file(
     size: int | None = None,
     progress: ProgressCallback | None = None,
     offline: bool = False,
-    patience: Patience | None = None,
+    policy: RetryPolicy | None = None,
 ) -> Path:
     """Fetch `url` to `target`, replacing it only by a complete file.
 
@@ -146,7 +152,7 @@ def fetch_file(
         size: the file's length in bytes, where known.
         progress: called with (bytes so far, bytes in all or None).
         offline: refuse to open a connection, as `MAIR_OFFLINE=1` does.
-        patience: waiting and attempts; default from the environment.
+        policy: waiting and attempts; default from the environment.
 
     Returns:
         `target`.
@@ -157,48 +163,43 @@ def fetch_file(
         WebPageError: a web page came in place of the file.
         DownloadError: anything else that kept the right file from arriving whole.
     """
-    if offline or offline_requested():
-        raise OfflineError(f"{url} is not fetched: going online is forbidden (--offline or MAIR_OFFLINE).")
-    with told_as_disk_trouble(target.parent), temporary_file(target) as part:
-        with part.open("xb+") as file:
-            transfer = _Transfer(url, file, target.parent, size, patience or Patience.from_environment(), progress)
-            _run(transfer)
-            _check_content(transfer, sha256)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(target)
+    check_online(f"{masked(url)} is not fetched", offline=offline)
+    with disk_errors_as(DownloadError, f"Cannot write to {target.parent}", CACHE_MOVES), atomic_write(target) as file:
+        transfer = _Transfer(url, file, target.parent, size, policy or RetryPolicy.from_environment(), progress)
+        _run(transfer)
+        _check_content(transfer, sha256)
     return target
 
 
 def _run(transfer: _Transfer) -> None:
-    """Connect, and connect again, until all has come or hope is lost."""
+    """Connect, and connect again, until all has come or trying is given up."""
     import requests
 
     with requests.Session() as session:
         session.headers.update({"User-Agent": f"mair-cli/{__version__}", "Accept-Encoding": "identity"})
         transfer.session = session
-        fruitless = 0
+        failures = 0
         for connection in itertools.count(1):
             before = transfer.received
             try:
                 _connect_and_receive(transfer)
                 return
-            except _Interrupted as trouble:
-                fruitless = 0 if transfer.received - before >= _PROGRESS_THAT_COUNTS else fruitless + 1
-                if fruitless >= transfer.patience.attempts or connection >= _MAX_CONNECTIONS:
-                    raise DownloadError(f"{transfer.url}: {trouble} (tried {connection} times).") from trouble
-                log.info("%s: %s; trying again", transfer.url, trouble)
-                _pause(transfer.patience, fruitless, trouble.wait)
+            except _Retryable as trouble:
+                failures = 0 if transfer.received - before >= _PROGRESS_THAT_COUNTS else failures + 1
+                if failures >= transfer.policy.attempts or connection >= _MAX_CONNECTIONS:
+                    raise DownloadError(f"{transfer}: {trouble} (tried {connection} times).") from trouble
+                log.info("%s: %s; trying again", transfer, trouble)
+                _pause(transfer.policy, failures, trouble.wait)
 
 
-def _pause(patience: Patience, fruitless: int, at_least: float) -> None:
+def _pause(policy: RetryPolicy, failures: int, at_least: float) -> None:
     # Spread out, so that many processes that failed together do not come back together.
-    wait = patience.pause * 2 ** max(0, fruitless - 1) * random.uniform(0.75, 1.25)
-    time.sleep(min(max(wait, at_least), patience.longest_pause))
+    wait = policy.pause * 2 ** max(0, failures - 1) * random.uniform(0.75, 1.25)
+    time.sleep(min(max(wait, at_least), policy.longest_pause))
 
 
 def _connect_and_receive(transfer: _Transfer) -> None:
-    """One connection, from what is there to the end; raises `_Interrupted` for what may pass."""
+    """One connection, from what is there to the end; raises `_Retryable` for what may pass."""
     import requests
     import urllib3
 
@@ -206,22 +207,22 @@ def _connect_and_receive(transfer: _Transfer) -> None:
         transfer.restart()
     try:
         with _open(transfer) as response:
-            _begin(transfer, response)
+            _check_response(transfer, response)
             _receive(transfer, response)
     except requests.exceptions.SSLError as error:
-        raise DownloadError(f"{transfer.url}: the server's certificate is not trusted ({_reason(error)}).") from error
+        raise DownloadError(f"{transfer}: the server's certificate is not trusted ({_reason(error)}).") from error
     except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
-        raise DownloadError(f"{transfer.url} is not a web address that can be fetched.") from error
+        raise DownloadError(f"{transfer} is not a web address that can be fetched.") from error
     except requests.exceptions.ProxyError as error:
-        raise DownloadError(f"{transfer.url}: the proxy does not answer; see HTTPS_PROXY and HTTP_PROXY.") from error
+        raise DownloadError(f"{transfer}: the proxy does not answer; see HTTPS_PROXY and HTTP_PROXY.") from error
     except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError) as error:
-        raise _Interrupted(f"no answer within {transfer.patience.seconds:g} seconds") from error
+        raise _Retryable(f"no answer within {transfer.policy.seconds:g} seconds") from error
     except requests.exceptions.ConnectionError as error:
-        raise _Interrupted(f"no connection ({_reason(error)})") from error
+        raise _Retryable(f"no connection ({_reason(error)})") from error
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
-        raise _Interrupted(f"the transfer broke off ({_reason(error)})") from error
+        raise _Retryable(f"the transfer broke off ({_reason(error)})") from error
     except ValueError as error:  # requests looks at a redirect's address even where it is told not to follow
-        raise DownloadError(f"{transfer.url} leads to an address that is none: neither http nor https.") from error
+        raise DownloadError(f"{transfer} leads to an address that is none: neither http nor https.") from error
 
 
 def _reason(error: BaseException) -> str:
@@ -239,8 +240,8 @@ def _open(transfer: _Transfer) -> requests.Response:
     url, seen = transfer.url, set[str]()
     while True:
         if _scheme(url) not in ("http", "https"):
-            raise DownloadError(f"{transfer.url} leads to {url[:200]}, which is neither http nor https.")
-        seconds = transfer.patience.seconds
+            raise DownloadError(f"{transfer} leads to {masked(url)[:200]}, which is neither http nor https.")
+        seconds = transfer.policy.seconds
         response = transfer.session.get(url, headers=headers, stream=True, allow_redirects=False, timeout=seconds)
         place = response.headers.get("Location")
         if response.status_code not in _REDIRECTS or not place:
@@ -250,9 +251,9 @@ def _open(transfer: _Transfer) -> requests.Response:
         protected = _scheme(url) == "https"
         url = urljoin(url, place) if _scheme(place) is not None else place
         if protected and _scheme(url) == "http":
-            raise DownloadError(f"{transfer.url} leads from https to {url[:200]}, unprotected http: refused.")
+            raise DownloadError(f"{transfer} leads from https to {masked(url)[:200]}, unprotected http: refused.")
         if len(seen) >= _MAX_REDIRECTS or url in seen:
-            raise DownloadError(f"{transfer.url} only leads from one address to the next, in circles or without end.")
+            raise DownloadError(f"{transfer} only leads from one address to the next, in circles or without end.")
 
 
 def _scheme(url: str) -> str | None:
@@ -263,28 +264,28 @@ def _scheme(url: str) -> str | None:
         return None
 
 
-def _begin(transfer: _Transfer, response: requests.Response) -> None:
+def _check_response(transfer: _Transfer, response: requests.Response) -> None:
     """Judge the answer's status and headers, and make ready for its body."""
     status = response.status_code
     if status == 416 or (status == 206 and not _continues(transfer, response)):
         transfer.restart()
-        raise _Interrupted("the server sent another part of the file than was asked for")
+        raise _Retryable("the server sent another part of the file than was asked for")
     if status == 200:
         if transfer.received:  # the whole file, although its rest was asked for: it changed, or ranges are unknown
             transfer.restart()
     elif status != 206:
-        _refuse(transfer, response)
+        _raise_for_status(transfer, response)
     encoded = response.headers.get("Content-Encoding", "identity").lower() != "identity"
     length = None if encoded else _number(response.headers.get("Content-Length"))
     total = None if length is None else transfer.received + length
     if transfer.total is not None and total != transfer.total:
         transfer.restart()
-        raise _Interrupted("the file changed its length between two connections")
+        raise _Retryable("the file changed its length between two connections")
     if _is_web_page(response):
         page = response.raw.read(_CHUNK, decode_content=True).decode("utf-8", "replace")
-        raise WebPageError(f"{transfer.url}: a web page came in place of the file.", page, response.url)
+        raise WebPageError(f"{transfer}: a web page came in place of the file.", page, response.url)
     if transfer.size is not None and total is not None and total != transfer.size:
-        raise DownloadError(f"{transfer.url} is {total} bytes long, not {transfer.size}: another file.")
+        raise DownloadError(f"{transfer} is {total} bytes long, not {transfer.size}: another file.")
     transfer.total = total
     transfer.validator = None if encoded else _validator(response)
     check_space(transfer.folder, (total or transfer.size or 0) - transfer.received)
@@ -300,19 +301,19 @@ def _continues(transfer: _Transfer, response: requests.Response) -> bool:
     return first == transfer.received and whole == transfer.total and (whole is None or last == whole - 1)
 
 
-def _refuse(transfer: _Transfer, response: requests.Response) -> None:
+def _raise_for_status(transfer: _Transfer, response: requests.Response) -> None:
     status = response.status_code
-    if status in _PASSING:
+    if status in _RETRYABLE_STATUS:
         wait = _number(response.headers.get("Retry-After")) or 0
         meaning = "too many requests at the moment" if status == 429 else "the server is in trouble"
-        raise _Interrupted(f"{meaning} (status {status})", wait)
+        raise _Retryable(f"{meaning} (status {status})", wait)
     if status in (404, 410):
-        raise NotThereError(f"{transfer.url}: there is no such file (status {status}).")
+        raise NotThereError(f"{transfer}: there is no such file (status {status}).")
     if _is_web_page(response):
         page = response.raw.read(_CHUNK, decode_content=True).decode("utf-8", "replace")
-        raise WebPageError(f"{transfer.url}: access refused (status {status}).", page, response.url)
+        raise WebPageError(f"{transfer}: access refused (status {status}).", page, response.url)
     meaning = "access refused" if status in (401, 403, 407, 451) else "an answer that makes no sense here"
-    raise DownloadError(f"{transfer.url}: {meaning} (status {status}).")
+    raise DownloadError(f"{transfer}: {meaning} (status {status}).")
 
 
 def _is_web_page(response: requests.Response) -> bool:
@@ -330,26 +331,26 @@ def _validator(response: requests.Response) -> str | None:
 
 
 def _receive(transfer: _Transfer, response: requests.Response) -> None:
-    """Write the body to the file; raises `_Interrupted` if it ends early or hardly moves."""
+    """Write the body to the file; raises `_Retryable` if it ends early or hardly moves."""
     most = transfer.size or transfer.total or LARGEST
     since, at_that_time = time.monotonic(), transfer.received
     while chunk := _next_chunk(response):
         if transfer.received == 0 and chunk.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")):
             page = chunk.decode("utf-8", "replace")
-            raise WebPageError(f"{transfer.url}: a web page came in place of the file.", page, response.url)
+            raise WebPageError(f"{transfer}: a web page came in place of the file.", page, response.url)
         if transfer.received + len(chunk) > most:
-            raise DownloadError(f"{transfer.url} is longer than {most} bytes: another file, or none at all.")
+            raise DownloadError(f"{transfer} is longer than {most} bytes: another file, or none at all.")
         transfer.file.write(chunk)
         transfer.received += len(chunk)
         if transfer.progress is not None:
             transfer.progress(transfer.received, transfer.total or transfer.size)
         elapsed = time.monotonic() - since
-        if elapsed >= transfer.patience.seconds:
-            if (transfer.received - at_that_time) / elapsed < transfer.patience.slowest:
-                raise _Interrupted(f"it hardly moves ({transfer.received} bytes so far)")
+        if elapsed >= transfer.policy.seconds:
+            if (transfer.received - at_that_time) / elapsed < transfer.policy.slowest:
+                raise _Retryable(f"it hardly moves ({transfer.received} bytes so far)")
             since, at_that_time = time.monotonic(), transfer.received
     if transfer.total is not None and transfer.received < transfer.total:
-        raise _Interrupted(f"the transfer broke off after {transfer.received} of {transfer.total} bytes")
+        raise _Retryable(f"the transfer broke off after {transfer.received} of {transfer.total} bytes")
 
 
 def _next_chunk(response: requests.Response) -> bytes:
@@ -360,9 +361,9 @@ def _next_chunk(response: requests.Response) -> bytes:
 
 def _check_content(transfer: _Transfer, sha256: str | None) -> None:
     if transfer.received == 0:
-        raise DownloadError(f"{transfer.url}: an empty file came.")
+        raise DownloadError(f"{transfer}: an empty file came.")
     if transfer.size is not None and transfer.received != transfer.size:
-        raise DownloadError(f"{transfer.url} is {transfer.received} bytes long, not {transfer.size}: another file.")
+        raise DownloadError(f"{transfer} is {transfer.received} bytes long, not {transfer.size}: another file.")
     if sha256 is None:
         return
     transfer.file.seek(0)
@@ -371,5 +372,5 @@ def _check_content(transfer: _Transfer, sha256: str | None) -> None:
         digest.update(block)
     if digest.hexdigest() != sha256.lower():
         raise DownloadError(
-            f"{transfer.url} is not the expected file: SHA-256 {digest.hexdigest()} instead of {sha256.lower()}."
+            f"{transfer} is not the expected file: SHA-256 {digest.hexdigest()} instead of {sha256.lower()}."
         )

@@ -1,47 +1,22 @@
-"""Files that are whole or absent: temporary names, room on the disk, and how trouble with it is told."""
+"""Content of files, room on the disk, and how trouble with it is told."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-import secrets
 import shutil
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from mair_cli.errors import DownloadError
+from mair_cli.errors import DownloadError, MairError
 
-__all__ = ["check_space", "file_sha256", "temporary_file", "told_as_disk_trouble", "try_lock"]
+__all__ = ["CACHE_MOVES", "check_space", "disk_errors_as", "file_sha256"]
+
+CACHE_MOVES: Final = ". MAIR_CACHE_DIR moves the cache."
+"""Way out for `disk_errors_as` where the cache is written."""
 
 _SPARE: Final = 16 << 20
-_STALE_SECONDS: Final = 24 * 3600
-
-
-@contextmanager
-def temporary_file(target: Path) -> Iterator[Path]:
-    """A name beside `target` for an unfinished version of it, of this process alone; gone when the block ends.
-
-    What processes that were killed left there more than a day ago is removed: younger files may belong to a process on
-    another machine that shares the folder.
-
-    Raises:
-        OSError: the folder cannot be made.
-    """
-    folder = target.parent
-    folder.mkdir(parents=True, exist_ok=True)
-    for left in folder.glob(".*.part"):
-        with suppress(OSError):
-            if time.time() - left.stat().st_mtime > _STALE_SECONDS:
-                left.unlink()
-    part = folder / f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.part"
-    try:
-        yield part
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 def file_sha256(path: Path) -> str:
@@ -61,36 +36,18 @@ def check_space(folder: Path, needed: int) -> None:
         return
     if free < needed + _SPARE:
         raise DownloadError(
-            f"Too little space in {folder}: {needed / 1e6:.0f} MB needed, {free / 1e6:.0f} MB free. "
-            "MAIR_CACHE_DIR moves the cache."
+            f"Too little space in {folder}: {needed / 1e6:.0f} MB needed, {free / 1e6:.0f} MB free{CACHE_MOVES}"
         )
 
 
 @contextmanager
-def told_as_disk_trouble(folder: Path) -> Iterator[None]:
-    """Turn any OSError in the block into a DownloadError that names the folder.
+def disk_errors_as(kind: type[MairError], what: str, way_out: str = ".") -> Iterator[None]:
+    """Turn any OSError in the block into `kind`: `what: reason`, then `way_out`.
 
     Raises:
-        DownloadError: instead of an OSError.
+        MairError: of that kind, instead of an OSError, which is its cause.
     """
     try:
         yield
     except OSError as error:
-        raise DownloadError(
-            f"Cannot write to {folder}: {error.strerror or error}. MAIR_CACHE_DIR moves the cache."
-        ) from error
-
-
-def try_lock(descriptor: int) -> bool:
-    """Take the lock on an open file, which ends with the process that holds it; True too where there are no locks."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        return True
-    return True
+        raise kind(f"{what}: {error.strerror or error}{way_out}") from error

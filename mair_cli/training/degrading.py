@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import TypeVar
 
 import numpy as np
 
@@ -53,10 +53,10 @@ def draw(settings: DegradationSettings, rng: np.random.Generator) -> Drawn:
     is_jpeg = bool(settings.jpeg) and not is_clean and compressed < share
     qualities = ((first, last) if twice < settings.twice_share else (last,)) if is_jpeg else ()
     return Drawn(
-        cast(Kernel, kernel),
+        kernel,
         sigma if is_noisy else 0.0,
         qualities,
-        cast(Subsampling, _one_of(settings.subsampling, settings.subsampling_shares, color)),
+        _one_of(settings.subsampling, settings.subsampling_shares, color),
         (row, column) if is_jpeg else (0, 0),
     )
 
@@ -101,7 +101,10 @@ def _reduced(low: np.ndarray, high: np.ndarray, box: tuple[int, int, int, int], 
     return small[top - y0 : bottom - y0, left - x0 : right - x0]
 
 
-def _one_of(names: tuple[str, ...], shares: tuple[float, ...], chance: float) -> str:
+Name = TypeVar("Name", bound=str)
+
+
+def _one_of(names: tuple[Name, ...], shares: tuple[float, ...], chance: float) -> Name:
     place = int(np.searchsorted(np.cumsum(shares), chance, side="right"))
     return names[min(place, len(names) - 1)]
 

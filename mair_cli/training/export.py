@@ -37,7 +37,8 @@ def portable(settings: Settings) -> dict[str, object]:
     """The settings without what belongs to one machine: folders shrink to their names, the output is left out."""
     mapping = settings.to_mapping()
     del mapping["output"], mapping["network"]  # the network is in the metadata already
-    for section, key in (("data", "images"), ("data", "pairs"), ("data", "targets"), ("validation", "images")):
+    places = {"data": ("images", "pairs", "targets"), "validation": ("images", "pairs")}
+    for section, key in ((section, key) for section, keys in places.items() for key in keys):
         values = mapping[section]
         assert isinstance(values, dict)
         values[key] = [Path(place).name for place in values[key]]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -16,8 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from mair_cli.datasets.resize import matlab_bicubic
-from mair_cli.errors import TrainingError, UsageError
-from mair_cli.images.io import FORMATS, Animation, convert_depth, read_picture
+from mair_cli.errors import ImageError, TrainingError, UsageError
+from mair_cli.images.io import FORMATS, read_rgb8
+from mair_cli.store.atomic import atomic_write
+from mair_cli.store.files import disk_errors_as
+from mair_cli.store.paths import expanded
 
 logger = logging.getLogger(__name__)
 
@@ -64,13 +65,14 @@ def find_images(places: Sequence[str], exclude: Sequence[str] = ()) -> list[Path
     """
     found: set[Path] = set()
     for place in places:
-        path = Path(place).expanduser()
+        path = expanded(place)
         if path.is_file():
             found.add(path)
         elif path.is_dir():
             found.update(item for item in path.rglob("*") if item.suffix.lower() in FORMATS and item.is_file())
         else:
-            raise UsageError(f"no such file or folder of images: {path}")
+            what = "neither a file nor a folder" if path.exists() else "no such file or folder of images"
+            raise UsageError(f"{what}: {path}")
     kept = sorted(path for path in found if not any(fnmatch(path.name, pattern) for pattern in exclude))
     if not kept:
         raise UsageError(f"no images in {', '.join(places)}" + (" after leaving out `exclude`" if found else ""))
@@ -78,18 +80,22 @@ def find_images(places: Sequence[str], exclude: Sequence[str] = ()) -> list[Path
 
 
 def find_pairs(places: Sequence[str], exclude: Sequence[str] = ()) -> list[Source]:
-    """Pairs of a folder of inputs and one of targets, matched by name without its ending, sorted by target.
+    """Pairs of a folder of inputs and one of targets, matched by name without its ending, sorted by input.
+
+    An input without a target of its name goes with that of what stands before its first underscore, as sets of haze
+    have it: `0001_0.8_0.2` with `0001`.
 
     Raises UsageError when a folder is missing or empty, names are ambiguous, or an image has no partner.
     """
     inputs, targets = (_by_name([place], exclude) for place in places)
-    lonely = sorted(inputs.keys() ^ targets.keys())
+    partners = {name: name if name in targets else name.partition("_")[0] for name in inputs}
+    lonely = sorted(set(partners.values()) ^ targets.keys())
     if lonely:
         raise UsageError(
             f"data.pairs: {len(lonely)} images have no partner of the same name, such as {lonely[0]!r} "
             f"({places[0]}: {len(inputs)} images, {places[1]}: {len(targets)})"
         )
-    return [Source(targets[name], given=inputs[name]) for name in sorted(targets)]
+    return [Source(targets[partners[name]], given=inputs[name]) for name in sorted(inputs)]
 
 
 def with_teacher(sources: Sequence[Source], places: Sequence[str]) -> list[Source]:
@@ -114,20 +120,6 @@ def _by_name(places: Sequence[str], exclude: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-def decode_rgb(path: Path) -> np.ndarray:
-    """Read an image as (H, W, 3) uint8 RGB: gray is repeated, alpha dropped, deeper samples rounded to 8 bits.
-
-    Raises ImageError when the file cannot be read, TrainingError when it is an animation.
-    """
-    picture = read_picture(path)
-    if isinstance(picture, Animation):
-        raise TrainingError(f"{path} is an animation: leave it out of the training images (data.exclude)")
-    color = convert_depth(picture.color, "uint8")
-    if color.ndim == 2:
-        color = np.repeat(color[:, :, None], 3, axis=2)
-    return np.ascontiguousarray(color)
-
-
 def make_pair(name: str, image: np.ndarray, scale: int) -> ImagePair:
     """Crop `image` ((H, W, 3) uint8) to whole multiples of `scale` and make its input by MATLAB's bicubic."""
     height, width = image.shape[0] // scale * scale, image.shape[1] // scale * scale
@@ -137,17 +129,47 @@ def make_pair(name: str, image: np.ndarray, scale: int) -> ImagePair:
 
 
 def load_pairs(
-    sources: Sequence[Source], scale: int, zoom: Sequence[float] = (1.0,), cache: str = "", workers: int = 2
+    sources: Sequence[Source],
+    scale: int,
+    zoom: Sequence[float] = (1.0,),
+    cache: str = "",
+    workers: int = 2,
+    strict: bool = True,
+    keep: bool = True,
 ) -> list[ImagePair]:
     """Decode `sources` once, at every size in `zoom`, into pairs; the order is that of `sources`, then of `zoom`.
 
-    With `cache` the arrays are kept in that folder as `.npy` files and mapped into memory, so that sets larger than
-    the memory can be used and a later run starts at once. Raises ImageError, or TrainingError when the cache cannot
-    be written or sizes do not fit one another.
+    Args:
+        sources: the files.
+        scale: target pixels per input pixel.
+        zoom: sizes relative to the original.
+        cache: a folder in which the arrays are kept as `.npy` files and mapped into memory, so that sets larger than
+            the memory can be used and a later run starts at once; empty for none.
+        workers: threads.
+        strict: whether a file that cannot be read, or is an animation, is an error; else it is named and left out.
+        keep: whether the pixels are wanted; else only the sizes are true.
+
+    Raises:
+        ImageError: a file cannot be read, with `strict`.
+        TrainingError: sizes do not fit one another, the cache cannot be written, or no image is left.
     """
+
+    def load(job: tuple[Source, float]) -> ImagePair | None:
+        try:
+            pair = _load(*job, scale, cache if keep else "")
+        except ImageError as error:
+            if strict:
+                raise
+            if job[1] == zoom[0]:
+                logger.warning("left out: %s", error)
+            return None
+        return pair if keep else _without_pixels(pair)
+
     jobs = [(source, factor) for source in sources for factor in zoom]
     with ThreadPoolExecutor(workers) as pool:
-        pairs = list(pool.map(lambda job: _load(job[0], job[1], scale, cache), jobs))
+        pairs = [pair for pair in pool.map(load, jobs) if pair is not None]
+    if jobs and not pairs:
+        raise TrainingError(f"none of {len(sources)} images can be used, such as {sources[0].image}")
     pixels = sum(pair.high.shape[0] * pair.high.shape[1] for pair in pairs)
     logger.info("%d images, %.1f megapixels", len(pairs), pixels / 1e6)
     return pairs
@@ -157,7 +179,7 @@ def _load(source: Source, factor: float, scale: int, cache: str) -> ImagePair:
     if not cache:
         return _decode(source, factor, scale)
     key = "|".join([str(CACHE_VERSION), *map(_identity, (source.image, source.given, source.teacher))])
-    stem = Path(cache).expanduser() / hashlib.sha256(f"{key}|{factor}|{scale}".encode()).hexdigest()[:24]
+    stem = expanded(cache) / hashlib.sha256(f"{key}|{factor}|{scale}".encode()).hexdigest()[:24]
     names = ["high", "low"] + (["teacher"] if source.teacher else [])
     files = [stem.with_suffix(f".{name}.npy") for name in names]
     if not all(file.exists() for file in files):
@@ -166,6 +188,12 @@ def _load(source: Source, factor: float, scale: int, cache: str) -> ImagePair:
             _save_array(file, getattr(pair, name))
     arrays = {name: np.load(file, mmap_mode="r", allow_pickle=False) for file, name in zip(files, names, strict=True)}
     return ImagePair(source.image.name, **arrays)
+
+
+def _without_pixels(pair: ImagePair) -> ImagePair:
+    """A pair of the same sizes that takes no memory."""
+    low, high = (np.broadcast_to(np.uint8(0), image.shape) for image in (pair.low, pair.high))
+    return ImagePair(pair.name, low, high)
 
 
 def _identity(path: Path | None) -> str:
@@ -177,15 +205,15 @@ def _identity(path: Path | None) -> str:
 
 
 def _decode(source: Source, factor: float, scale: int) -> ImagePair:
-    name, image = source.image.name, decode_rgb(source.image)
+    name, image = source.image.name, read_rgb8(source.image)
     if source.given is not None:
-        low = decode_rgb(source.given)
+        low = read_rgb8(source.given)
         _check_size(source.image, image, (low.shape[0] * scale, low.shape[1] * scale))
         return ImagePair(name, low, image)
     pair = make_pair(name, _zoomed(image, factor), scale)
     if source.teacher is None:
         return pair
-    teacher = decode_rgb(source.teacher)
+    teacher = read_rgb8(source.teacher)
     _check_size(source.teacher, teacher, pair.high.shape[:2])
     return replace(pair, teacher=teacher)
 
@@ -204,16 +232,7 @@ def _zoomed(image: np.ndarray, factor: float) -> np.ndarray:
 
 
 def _save_array(file: Path, array: np.ndarray) -> None:
-    """Write under a temporary name and rename: a run that is killed leaves no half-written array."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=file.parent, suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                np.save(stream, array, allow_pickle=False)
-            Path(temporary).replace(file)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise TrainingError(f"cannot write the image cache {file.parent}: {error.strerror} (data.cache)") from error
+    """Write an array to the image cache; raises TrainingError when that fails."""
+    what = f"cannot write the image cache {file.parent}"
+    with disk_errors_as(TrainingError, what, " (data.cache)"), atomic_write(file) as stream:
+        np.save(stream, array, allow_pickle=False)

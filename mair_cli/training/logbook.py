@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
 from mair_cli.errors import TrainingError
+from mair_cli.store.files import disk_errors_as
+from mair_cli.training.state import write_atomically
 
 STEP_COLUMNS = ("step", "seconds", "loss", "learning_rate", "gradient_norm", "seconds_per_step", "seconds_waiting")
 VALIDATION_COLUMNS = ("step", "seconds", "measure", "psnr", "ssim")
@@ -25,22 +28,19 @@ class Logbook:
         self.path = path
         self._columns = list(columns)
         rows = [row for row in read_rows(path) if int(row["step"]) <= keep] if keep else []
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("w", newline="", encoding="utf-8") as stream:
-                writer = csv.DictWriter(stream, self._columns, extrasaction="ignore")
-                writer.writeheader()
-                writer.writerows(rows)
-        except OSError as error:
-            raise TrainingError(f"cannot write {path}: {error.strerror}") from error
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self._columns, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_atomically(path, text.getvalue().encode())
 
     def write(self, *values: object) -> None:
         """Append one row, in the order of the columns; raises TrainingError when the file cannot be written."""
-        try:
-            with self.path.open("a", newline="", encoding="utf-8") as stream:
-                csv.writer(stream).writerow([_text(value) for value in values])
-        except OSError as error:
-            raise TrainingError(f"cannot write {self.path}: {error.strerror}") from error
+        with (
+            disk_errors_as(TrainingError, f"cannot write {self.path}", ""),
+            self.path.open("a", newline="", encoding="utf-8") as stream,
+        ):
+            csv.writer(stream).writerow([_text(value) for value in values])
 
 
 def _text(value: object) -> str:

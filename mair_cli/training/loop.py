@@ -1,7 +1,8 @@
 """The training loop.
 
-Everything random is a pure function of (seed, step, process): patches, noise, flips and stochastic depth. A resumed run
-therefore follows the very curve of an uninterrupted one, and several processes follow that of a single one.
+Everything random is a pure function of (seed, step) and of a patch's place in the batch: patches, noise, flips and
+stochastic depth. A resumed run therefore follows the very curve of an uninterrupted one, and several processes follow
+that of a single one.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from mair_cli.errors import TrainingError
 from mair_cli.networks import build_network, set_backend
 from mair_cli.networks.levels import known_levels
 from mair_cli.runtime.precision import arithmetic, check_precision
+from mair_cli.tasks import TASKS
 from mair_cli.training.average import WeightAverage
-from mair_cli.training.distributed import World, joined, spread
+from mair_cli.training.distributed import StopVote, World, joined, spread
 from mair_cli.training.export import export_weights
 from mair_cli.training.files import STATE_FILE, STEPS_FILE, VALIDATION_FILE
 from mair_cli.training.logbook import STEP_COLUMNS, VALIDATION_COLUMNS, Logbook
@@ -31,11 +33,11 @@ from mair_cli.training.losses import make_loss
 from mair_cli.training.optimizers import make_optimizers
 from mair_cli.training.patches import Batch, PatchSource, prefetched
 from mair_cli.training.recipe import Settings
-from mair_cli.training.reports import Observer, Outcome, StepReport
-from mair_cli.training.resuming import check_same_run, refuse_to_overwrite, sole_user
+from mair_cli.training.reports import Observer, Outcome, Rehearsal, StepReport
+from mair_cli.training.resuming import check_same_run, refuse_to_overwrite, restore, sole_user
 from mair_cli.training.schedule import learning_rate, patch_and_batch, target_share
 from mair_cli.training.sets import ImageSets, load_sets
-from mair_cli.training.starting import start_from
+from mair_cli.training.starting import draw_start_values, refuse_missing_start, start_from
 from mair_cli.training.state import TrainingState, load_state, save_state
 from mair_cli.training.stopping import StopRequest
 from mair_cli.training.validation import Measurement, measure
@@ -53,26 +55,39 @@ class Trainer:
         world: this process among several.
         backend: of the scan, see `mair_cli.scan.dispatch.BACKENDS`.
         observer: is told how it goes on.
+        state: what to go on from; None starts.
+
+    Raises:
+        UsageError: the device cannot do what the settings ask for, or weights to start from are missing.
+        TrainingError: the images are too small, the batch cannot be shared, or `state` is of another network.
     """
 
     def __init__(
-        self, settings: Settings, sets: ImageSets, device: torch.device, world: World, backend: str, observer: Observer
+        self,
+        settings: Settings,
+        sets: ImageSets,
+        device: torch.device,
+        world: World,
+        backend: str,
+        observer: Observer,
+        state: TrainingState | None = None,
     ) -> None:
         self.settings, self.device, self.world, self.observer = settings, device, world, observer
         self.validation_pairs = sets.validation
         training, data = settings.training, settings.data
         _prepare_torch(training.threads)
         check_precision(training.precision, device)
-        torch.manual_seed(training.seed)
         self.network = build_network(settings.network)
-        if training.start_from:
+        draw_start_values(self.network, training.seed)
+        if training.start_from and state is None:
             start_from(self.network, training.start_from)
         set_backend(self.network, backend)
         self.network.to(device).train()
         self.average = WeightAverage(self.network, training.ema)
         self.model = spread(self.network, world, device)
+        self._vote = StopVote(world, device)
         self.optimizer = make_optimizers(training, self.network)
-        self.loss = make_loss(training.loss, training.charbonnier_eps)
+        self.loss = make_loss(training.loss, training.charbonnier_eps, training.tv)
         self.source = PatchSource(
             sets.training,
             settings.scale,
@@ -80,12 +95,11 @@ class Trainer:
             settings.degradation,
             data.candidates,
             lambda step: target_share(data, training, step),
+            equally=data.draw == "image",
+            mixup=data.mixup,
+            mixup_share=data.mixup_share,
         )
-        for step in (0, *(round(share * training.steps) for share, _, _ in training.stages)):
-            patch, batch = patch_and_batch(data, training, step)
-            self.source.check(patch)
-            if batch % world.size:
-                raise TrainingError(f"a batch of {batch} cannot be shared by {world.size} processes evenly")
+        self._check_stages()
         self.step = 0
         self.seconds = 0.0
         self.best: float | None = None
@@ -93,13 +107,22 @@ class Trainer:
         self._measured: list[Measurement] = []
         self._norm = torch.zeros((), device=device)
         self._meter = _Meter(torch.zeros((), device=device))
+        if state is not None:
+            self._restore(state)
 
-    def restore(self, state: TrainingState) -> None:
-        """Go on from `state`; raises TrainingError when it belongs to another network or a shorter schedule."""
+    def _check_stages(self) -> None:
+        """Raise TrainingError where an image is smaller than a patch, or a batch cannot be shared evenly."""
+        training = self.settings.training
+        for step in (0, *(round(share * training.steps) for share, _, _ in training.stages)):
+            patch, batch = patch_and_batch(self.settings.data, training, step)
+            self.source.check(patch)
+            if batch % self.world.size:
+                raise TrainingError(f"a batch of {batch} cannot be shared by {self.world.size} processes evenly")
+
+    def _restore(self, state: TrainingState) -> None:
+        """Go on from `state`; raises TrainingError or CheckpointError when it belongs to another run."""
         check_same_run(state, self.settings)
-        self.network.load_state_dict(state.network)
-        self.average.network.load_state_dict(state.average)
-        self.optimizer.load_state_dict(state.optimizer)
+        restore(state, self.network, self.average.network, self.optimizer)
         self.step, self.seconds = state.step, state.seconds
         self.best, self.best_step = state.best, state.best_step
         self._meter = _Meter(torch.tensor(state.loss_since_report, device=self.device), state.steps_since_report)
@@ -136,8 +159,7 @@ class Trainer:
                 self._report()
             self.observer.stepped(self.step)
             self._look_after()
-            # Several processes must agree on stopping, which costs a message: they ask at log rows only.
-            if (logs or self.world.size == 1) and self.world.any(stop.due, self.device):
+            if self._vote.stops(stop.due):
                 break
 
     def _report(self) -> None:
@@ -172,7 +194,7 @@ class Trainer:
         """One optimiser step; returns the loss, a scalar tensor on the device."""
         training = self.settings.training
         self.optimizer.set_learning_rate(learning_rate(training, self.step))
-        torch.manual_seed(_step_seed(training.seed, self.step, self.world.rank))
+        torch.manual_seed(_step_seed(training.seed, self.step))
         low, high = (tensor.to(self.device, non_blocking=True) for tensor in (batch.low, batch.high))
         noise, jpeg = batch.noise_level.to(self.device), batch.jpeg_level.to(self.device)
         levels = known_levels(self.settings.network, noise, jpeg)
@@ -199,7 +221,7 @@ class Trainer:
     def _validate(self) -> None:
         settings, network = self.settings, self.average.network
         degradations = [Degradation.parse(text) for text in settings.validation.degradations or ("clean",)]
-        luma = settings.task == "sr"
+        luma = TASKS[settings.task].headline == "y"
         measured = measure(network, self.validation_pairs, settings.scale, luma, degradations, self.device)
         mean = float(np.mean([item.psnr for item in measured]))
         best = self.best is None or mean > self.best
@@ -256,8 +278,9 @@ def _prepare_torch(threads: int) -> None:
         torch.set_num_threads(threads)
 
 
-def _step_seed(seed: int, step: int, rank: int) -> int:
-    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1)[0])
+def _step_seed(seed: int, step: int) -> int:
+    # The 0 is the place of a single process: runs of older versions go on to the bit.
+    return int(np.random.SeedSequence([seed, step, 0]).generate_state(1)[0])
 
 
 def train(
@@ -286,14 +309,38 @@ def train(
     """
     stop = StopRequest(stop_after_seconds)
     world = World.from_environment()
-    if not resume:
-        refuse_to_overwrite(settings)
+    _check_start(settings, resume)
     sets = load_sets(settings, validate=world.leads)
     with sole_user(settings.folder) if world.leads else nullcontext(), joined(world, device):
-        state_file = settings.folder / STATE_FILE
-        state = load_state(state_file) if resume and state_file.exists() else None
         told = observer if observer is not None and world.leads else Observer()
-        trainer = Trainer(settings, sets, device, world, backend, told)
-        if state is not None:
-            trainer.restore(state)
-        return trainer.run(stop)
+        return Trainer(settings, sets, device, world, backend, told, _saved_state(settings, resume)).run(stop)
+
+
+def rehearse(settings: Settings, device: torch.device, *, backend: str = "auto", resume: bool = False) -> Rehearsal:
+    """Open all that a run would open, and write nothing: images, weights or state, device and back end.
+
+    Raises what `train` would raise before its first step.
+    """
+    _check_start(settings, resume)
+    sets = load_sets(settings, keep=False)
+    trainer = Trainer(settings, sets, device, World(), backend, Observer(), _saved_state(settings, resume))
+    network = trainer.average.network
+    side = network.size_multiple
+    with torch.inference_mode(), arithmetic(settings.training.precision, device):
+        network(torch.zeros(1, 3, side, side, device=device), **known_levels(network.config, 0.0, 0.0))
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    images = len(sets.training) // len(settings.data.zoom)
+    return Rehearsal(trainer.step, parameters, images, len(sets.validation))
+
+
+def _check_start(settings: Settings, resume: bool) -> None:
+    """What can be said before images are decoded, which may take minutes."""
+    if not resume:
+        refuse_to_overwrite(settings)
+    if not resume or not (settings.folder / STATE_FILE).exists():
+        refuse_missing_start(settings.training.start_from)
+
+
+def _saved_state(settings: Settings, resume: bool) -> TrainingState | None:
+    file = settings.folder / STATE_FILE
+    return load_state(file) if resume and file.exists() else None

@@ -1,8 +1,9 @@
-"""Losses of the article: mean absolute error for super-resolution, Charbonnier for denoising (network.md, 8)."""
+"""Losses of the article, mean absolute error and Charbonnier (network.md, 8), and others of the field."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -19,8 +20,19 @@ def charbonnier_loss(output: torch.Tensor, target: torch.Tensor, eps: float = 1e
     return torch.sqrt((output - target).square() + eps * eps).mean()
 
 
-def make_loss(name: str, eps: float = 1e-3) -> Loss:
-    """The loss called `name` ("l1" or "charbonnier"); `eps` belongs to the latter."""
-    if name == "l1":
-        return l1_loss
-    return lambda output, target: charbonnier_loss(output, target, eps)
+def total_variation(image: torch.Tensor) -> torch.Tensor:
+    """Mean absolute difference of vertical neighbours in (B, C, H, W), plus that of horizontal ones, as a scalar."""
+    return image.diff(dim=2).abs().mean() + image.diff(dim=3).abs().mean()
+
+
+def make_loss(name: str, eps: float = 1e-3, tv: float = 0.0) -> Loss:
+    """The loss called `name`: "l1", "charbonnier" (with `eps`) or "mse"; plus `tv` times the output's variation."""
+    losses: dict[str, Loss] = {
+        "l1": l1_loss,
+        "charbonnier": partial(charbonnier_loss, eps=eps),
+        "mse": torch.nn.functional.mse_loss,
+    }
+    base = losses[name]
+    if not tv:
+        return base
+    return lambda output, target: base(output, target) + tv * total_variation(output)

@@ -94,6 +94,13 @@ def orthogonalised(matrices: Tensor) -> Tensor:
     return x.mT if tall else x
 
 
+def expected_state(part: torch.optim.Optimizer, parameter: Tensor) -> dict[str, Tensor]:
+    """What `part` keeps for a parameter: names, and tensors of the right shape and type (their values mean nothing)."""
+    if isinstance(part, Muon):
+        return {"momentum_buffer": parameter.flatten(1)}
+    return {"step": torch.zeros(()), "exp_avg": parameter, "exp_avg_sq": parameter}
+
+
 def make_optimizers(settings: TrainingSettings, network: nn.Module) -> Optimizers:
     """The optimiser that `settings` names, for the parameters of `network` (on their device already)."""
     matrices = _inner_matrices(network) if settings.optimizer == "muon" else []

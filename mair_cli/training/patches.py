@@ -48,6 +48,10 @@ class PatchSource:
         degradation: what is done to the input patches; None leaves them as they are.
         candidates: patches drawn for each one used; the one with most detail is taken.
         teacher_share: share of a step's patches whose target is the teacher's output, where a pair has one.
+        equally: draw each image as often as the others; else in proportion to its area, every pixel being as likely.
+        mixup: patches are mixed with another one in a ratio drawn from the beta distribution with this parameter for
+            both of its own (Zhang et al., "mixup", 2018); 0 for none.
+        mixup_share: share of patches that are mixed.
     """
 
     def __init__(
@@ -58,6 +62,9 @@ class PatchSource:
         degradation: DegradationSettings | None = None,
         candidates: int = 1,
         teacher_share: Callable[[int], float] = lambda step: 1.0,
+        equally: bool = False,
+        mixup: float = 0.0,
+        mixup_share: float = 1.0,
     ) -> None:
         self.pairs = list(pairs)
         self.scale = scale
@@ -65,8 +72,9 @@ class PatchSource:
         self.degradation = degradation or DegradationSettings()
         self.candidates = candidates
         self.teacher_share = teacher_share
-        areas = np.array([pair.low.shape[0] * pair.low.shape[1] for pair in self.pairs], dtype=np.float64)
-        self._cumulative = np.cumsum(areas) / areas.sum()
+        self.mixup, self.mixup_share = mixup, mixup_share
+        areas = [1 if equally else pair.low.shape[0] * pair.low.shape[1] for pair in self.pairs]
+        self._cumulative = np.cumsum(np.array(areas, dtype=np.float64)) / sum(areas)
 
     def check(self, patch: int) -> None:
         """Raise TrainingError naming the first image that is smaller than `patch` input pixels."""
@@ -85,17 +93,29 @@ class PatchSource:
         high = np.empty((share, patch * self.scale, patch * self.scale, 3), dtype=np.float32)
         levels = np.zeros((2, share), dtype=np.float32)
         for i in range(share):
-            rng = np.random.Generator(np.random.SFC64([self.seed, step, rank * share + i]))
-            spot = self._choose(rng, patch)
-            turn = int(rng.integers(8))
-            teaches = rng.random() < self.teacher_share(step)
-            drawn = draw(self.degradation, rng)
-            small = degraded_patch(spot.pair.low, spot.pair.high, (spot.y, spot.x), patch, drawn, rng)
-            low[i] = turned(_unit_range(small), turn)
-            high[i] = turned(_unit_range(spot.target(self.scale, teaches)), turn)
-            levels[:, i] = drawn.levels
+            place = [self.seed, step, rank * share + i]
+            low[i], high[i], levels[:, i] = self._sample(_generator(*place), step, patch)
+            if self.mixup:
+                # From a generator of its own: mixing leaves the patches as they would be without.
+                rng = _generator(*place, 1)
+                ratio = rng.beta(self.mixup, self.mixup) if rng.random() < self.mixup_share else 1.0
+                other_low, other_high, _ = self._sample(rng, step, patch)
+                low[i] += np.float32(1 - ratio) * (other_low - low[i])
+                high[i] += np.float32(1 - ratio) * (other_high - high[i])
         noise, jpeg = torch.from_numpy(levels)
         return Batch(_images(low), _images(high), noise, jpeg)
+
+    def _sample(
+        self, rng: np.random.Generator, step: int, patch: int
+    ) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
+        """An input patch and its target, (side, side, 3) float32, and the levels of noise and JPEG."""
+        spot = self._choose(rng, patch)
+        turn = int(rng.integers(8))
+        teaches = rng.random() < self.teacher_share(step)
+        drawn = draw(self.degradation, rng)
+        small = degraded_patch(spot.pair.low, spot.pair.high, (spot.y, spot.x), patch, drawn, rng)
+        target = spot.target(self.scale, teaches)
+        return turned(_unit_range(small), turn), turned(_unit_range(target), turn), drawn.levels
 
     def _choose(self, rng: np.random.Generator, patch: int) -> _Spot:
         """Where the next patch is cut."""
@@ -103,7 +123,6 @@ class PatchSource:
         return drawn[0] if len(drawn) == 1 else max(drawn, key=lambda spot: detail(spot.target(self.scale)))
 
     def _spot(self, rng: np.random.Generator, patch: int) -> _Spot:
-        # Images are drawn in proportion to their area, so that every pixel is as likely as any other.
         pair = self.pairs[
             int(np.searchsorted(self._cumulative, rng.random(), side="right").clip(0, len(self.pairs) - 1))
         ]
@@ -126,6 +145,10 @@ class _Spot:
         whole = self.pair.teacher if teacher and self.pair.teacher is not None else self.pair.high
         y, x, side = self.y * scale, self.x * scale, self.side * scale
         return whole[y : y + side, x : x + side]
+
+
+def _generator(*place: int) -> np.random.Generator:
+    return np.random.Generator(np.random.SFC64(place))
 
 
 def _unit_range(image: np.ndarray) -> np.ndarray:

@@ -1,161 +1,271 @@
-"""Settings of a training run: a TOML file read into frozen dataclasses; an unknown key or a wrong type is an error.
+"""Settings of a training run: a TOML file read into frozen structs; an unknown key or a wrong type is an error.
 
 Every field below is a key of the file; its section is the lower-case name of the class (`[data]`, `[degradation]`,
 `[training]`, `[validation]`), and `[network]` holds the published constructor names (see `mair_cli.networks.settings`).
+What a single value may be stands in its type, what several must be to one another in `__post_init__` beside them.
 """
 
 from __future__ import annotations
 
-import difflib
 import math
+import re
 import sys
-import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import msgspec
+from msgspec import Meta, Struct
 
 from mair_cli.datasets.degradations import Degradation, Kernel, Subsampling
 from mair_cli.errors import UsageError
-from mair_cli.networks.settings import MaIRConfig, MaIRUNetConfig, config_from_mapping
+from mair_cli.networks.levels import level_count
+from mair_cli.networks.settings import MaIRUNetConfig, NetworkConfig, config_from_mapping
+from mair_cli.tasks import find_task
+from mair_cli.training.refusals import explained, unannotated
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-TASKS = ("sr", "denoise")
-LOSSES = ("l1", "charbonnier")
-OPTIMIZERS = ("adam", "adamw", "muon")
-SCHEDULES = ("cosine", "multistep", "constant")
-PRECISIONS = ("fp32", "bf16")
+Optimizer = Literal["adam", "adamw", "muon"]
+OPTIMIZERS: tuple[Optimizer, ...] = get_args(Optimizer)
+
+FINITE = sys.float_info.max
+# The smallest normal number: "above 0" to msgspec is the smallest denormal one, and training sets those to 0.
+ABOVE_0 = sys.float_info.min
+
+# The descriptions are what an error says.
+Count = Annotated[int, Meta(ge=1, description="counts are at least 1")]
+CountOrNone = Annotated[int, Meta(ge=0, description="must be 0 or more")]
+Share = Annotated[float, Meta(ge=0, le=1, description="shares lie in 0 to 1")]
+Positive = Annotated[float, Meta(ge=ABOVE_0, le=FINITE, description="must be above 0")]
+NotNegative = Annotated[float, Meta(ge=0, le=FINITE, description="must be 0 or more")]
+Decay = Annotated[float, Meta(ge=0, lt=1, description="must lie in 0 to below 1")]
+
+LARGEST_FILE = 1 << 20
+
+# A file name: neither a path, `..`, a hidden file nor an option.
+_PLAIN_NAME = re.compile(r"(?![.-])[^/\\:\x00-\x1f]{1,100}")
+
+# What is done to patches of a task where the recipe says nothing, and what is measured.
+_USUAL_DEGRADATIONS: dict[str, tuple[dict[str, list[int]], list[str]]] = {
+    "denoise": ({"noise": [0, 75]}, ["noise 15", "noise 25", "noise 50"]),
+    "dejpeg": ({"jpeg": [5, 95]}, ["jpeg 10", "jpeg 40", "jpeg 75"]),
+}
 
 # Shares of a run after which the learning rate is halved (network.md, 8).
 PUBLISHED_MILESTONES = (0.5, 0.8, 0.9, 0.95)
 
 
-@dataclass(frozen=True)
-class DataSettings:
+class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the file. A lone value stands for a list of one.
+
+    Where values do not go together, `__post_init__` raises ValueError; its text begins with the key.
+    """
+
+
+class DataSettings(Section, frozen=True, kw_only=True):
     """`[data]`: where the training images are and what is cut from them."""
 
     images: tuple[str, ...] = ()
     """Folders (searched in depth) or files, relative to the current folder; inputs are made from them."""
     pairs: tuple[str, ...] = ()
-    """Instead of `images`: a folder of inputs and one of targets, paired by file name without its ending."""
+    """Instead of `images`: a folder of inputs and one of targets, paired by file name without its ending. Several
+    inputs may share one target: `0001_0.8_0.2` goes with `0001`."""
     targets: tuple[str, ...] = ()
     """Folders of another network's outputs for `images`, by the same names: what is learnt instead of the original."""
-    target_share: tuple[float, ...] = (1.0,)
+    target_share: Annotated[tuple[Share, ...], Meta(min_length=1, max_length=2, description="one share or two")] = (
+        1.0,
+    )
     """Share of the patches whose target comes from `targets`: one number, or at the first step and at the last."""
     exclude: tuple[str, ...] = ()
     """Patterns of file names to leave out, such as `"*_LR.png"`."""
-    patch: int = 32
+    patch: Count = 32
     """Side of a patch in input pixels; the target patch is `scale` times as wide."""
-    batch: int = 8
+    batch: Count = 8
     """Patches per step, over all processes together."""
-    zoom: tuple[float, ...] = (1.0,)
+    zoom: Annotated[
+        tuple[Annotated[float, Meta(ge=ABOVE_0, le=1, description="sizes lie above 0, up to 1")], ...],
+        Meta(min_length=1, description="one size at least"),
+    ] = (1.0,)
     """Sizes at which each image takes part: `[1.0, 0.5]` adds a copy of half the width (bicubic, antialiased)."""
-    candidates: int = 1
+    draw: Literal["area", "image"] = "area"
+    """Whether images are drawn in proportion to their area, every pixel being as likely, or each as often as others."""
+    mixup: NotNegative = 0.0
+    """Mixes each patch with another one, in a ratio drawn from the beta distribution with this parameter; 0: never."""
+    mixup_share: Share = 1.0
+    """Share of the patches that are mixed."""
+    candidates: Count = 1
     """Draw this many patches for each one used and keep the one richest in detail; 1 draws evenly."""
+    strict: bool = False
+    """Whether a damaged file or an animation ends the run; else it is named and left out."""
     cache: str = ""
     """Folder for decoded images, read by memory mapping; empty keeps them in memory."""
-    workers: int = 1
+    workers: Count = 1
     """Background threads that prepare batches."""
 
+    def __post_init__(self) -> None:
+        """Check what images are meant; raises ValueError."""
+        if bool(self.images) == bool(self.pairs):
+            raise ValueError("images and data.pairs exclude each other" if self.images else "images names no folder")
+        if len(self.pairs) not in (0, 2):
+            raise ValueError("pairs wants two folders: inputs and targets")
+        if self.targets and (self.pairs or self.zoom != (1.0,)):
+            raise ValueError("targets belongs to data.images at their own size: without data.pairs and data.zoom")
 
-@dataclass(frozen=True)
-class DegradationSettings:
+
+class DegradationSettings(Section, frozen=True, kw_only=True):
     """`[degradation]`: what is done to input patches, drawn for each; what is drawn is told to networks with levels.
 
     In this order: a filter that makes the image smaller, noise, JPEG. A range is `[lowest, highest]`, drawn uniformly,
     or one number; a share is a probability.
     """
 
-    clean_share: float = 0.0
+    clean_share: Share = 0.0
     """Patches that neither noise nor JPEG touches, so that clean images lose nothing."""
-    kernels: tuple[str, ...] = ("bicubic",)
+    kernels: tuple[Kernel, ...] = ("bicubic",)
     """Super-resolution: filters that make the input: bicubic (MATLAB's), lanczos, area, bilinear."""
-    kernel_shares: tuple[float, ...] = (1.0,)
+    kernel_shares: tuple[Share, ...] = (1.0,)
     """One share for each of `kernels`."""
-    noise: tuple[float, ...] = ()
+    noise: tuple[Annotated[float, Meta(ge=0, le=255, description="noise lies in 0 to 255")], ...] = ()
     """Standard deviation of 255; empty for none."""
-    noise_share: float = 1.0
+    noise_share: Share = 1.0
     """Share of noisy patches among those that are not clean."""
-    jpeg: tuple[int, ...] = ()
+    jpeg: tuple[Annotated[int, Meta(ge=1, le=100, description="quality lies in 1 to 100")], ...] = ()
     """Quality, 1 to 100; empty for none."""
-    jpeg_share: float = 1.0
+    jpeg_share: Share = 1.0
     """Share of JPEGs among patches that are neither clean nor noisy."""
-    jpeg_after_noise_share: float = 1.0
+    jpeg_after_noise_share: Share = 1.0
     """Share of JPEGs among noisy patches."""
-    subsampling: tuple[str, ...] = ("4:2:0", "4:4:4")
+    subsampling: tuple[Subsampling, ...] = ("4:2:0", "4:4:4")
     """How the colour of JPEGs is sampled."""
-    subsampling_shares: tuple[float, ...] = (0.75, 0.25)
+    subsampling_shares: tuple[Share, ...] = (0.75, 0.25)
     """One share for each of `subsampling`."""
-    twice_share: float = 0.0
+    twice_share: Share = 0.0
     """Share of JPEGs compressed twice, first with another quality drawn from `jpeg`; told is the second."""
 
+    def __post_init__(self) -> None:
+        """Check that ranges are ranges, and that there is one share for each choice; raises ValueError."""
+        for name, values in (("noise", self.noise), ("jpeg", self.jpeg)):
+            if len(values) > 2 or list(values) != sorted(values):
+                raise ValueError(f"{name} must be one number or [lowest, highest]")
+        for name, shares, choices in (
+            ("kernel_shares", self.kernel_shares, self.kernels),
+            ("subsampling_shares", self.subsampling_shares, self.subsampling),
+        ):
+            if len(shares) != len(choices) or not math.isclose(sum(shares), 1, abs_tol=1e-6):
+                raise ValueError(f"{name} must be {len(choices)} shares that add up to 1")
 
-@dataclass(frozen=True)
-class TrainingSettings:
+
+class TrainingSettings(Section, frozen=True, kw_only=True):
     """`[training]`: loss, optimiser, schedule and what is kept."""
 
-    steps: int
-    seed: int = 0
-    loss: str = "l1"
-    charbonnier_eps: float = 1e-3
-    optimizer: str = "adam"
-    learning_rate: float = 2e-4
-    betas: tuple[float, float] = (0.9, 0.99)
-    weight_decay: float = 0.0
-    schedule: str = "cosine"
-    warmup: int = 0
+    steps: Count
+    seed: CountOrNone = 0
+    loss: Literal["l1", "charbonnier", "mse"] = "l1"
+    charbonnier_eps: Positive = 1e-3
+    tv: NotNegative = 0.0
+    """Weight of the output's total variation, added to the loss."""
+    optimizer: Optimizer = "adam"
+    learning_rate: Positive = 2e-4
+    betas: tuple[Decay, Decay] = (0.9, 0.99)
+    weight_decay: NotNegative = 0.0
+    schedule: Literal["cosine", "multistep", "constant"] = "cosine"
+    warmup: CountOrNone = 0
     """Steps over which the learning rate rises linearly from zero."""
-    final_learning_rate: float = 1e-6
+    hold: CountOrNone = 0
+    """Steps at full learning rate, after `warmup`, before the cosine begins."""
+    final_learning_rate: NotNegative = 1e-6
     """Where the cosine ends."""
-    milestones: tuple[float, ...] = PUBLISHED_MILESTONES
+    milestones: tuple[Share, ...] = PUBLISHED_MILESTONES
     """Shares of `steps` after which the multi-step schedule halves the learning rate."""
-    stages: tuple[tuple[float, int, int], ...] = ()
+    stages: tuple[tuple[Share, Count, Count], ...] = ()
     """Growing patches: `[[0.0, 32, 16], [0.5, 48, 8]]` means patch 48, batch 8 from half of the steps on."""
-    clip: float = 1.0
+    clip: NotNegative = 1.0
     """Largest gradient norm; 0 leaves gradients alone."""
-    ema: float = 0.999
+    ema: Decay = 0.999
     """Decay of the moving average of the weights, which is what is measured and exported; 0 turns it off."""
-    precision: str = "fp32"
+    precision: Literal["fp32", "bf16"] = "fp32"
     start_from: str = ""
     """Weights to start from; layers that do not fit (such as another scale's head) keep their fresh values."""
-    save_every: int = 500
-    log_every: int = 20
-    threads: int = 0
+    save_every: Count = 500
+    log_every: Count = 20
+    threads: CountOrNone = 0
     """CPU threads; 0 leaves the choice to PyTorch."""
 
 
-@dataclass(frozen=True)
-class ValidationSettings:
+class ValidationSettings(Section, frozen=True, kw_only=True):
     """`[validation]`: what is measured while training. The network with the best mean PSNR is kept."""
 
     images: tuple[str, ...] = ()
-    holdout: int = 0
+    pairs: tuple[str, ...] = ()
+    """A folder of inputs and one of targets, as in `[data]`."""
+    holdout: CountOrNone = 0
     """Training images set aside for validation, spread evenly over the sorted list."""
-    every: int = 1000
-    crop: int = 0
+    every: Count = 1000
+    crop: CountOrNone = 0
     """Measure only the central square of this side, in target pixels; 0 takes the whole image."""
     degradations: tuple[str, ...] = ()
     """What is measured: `clean`, `jpeg 75`, `noise 25`, `noise 15 jpeg 50` …; each is a row of the log. Empty: clean
     for super-resolution and pairs, noise 15, 25 and 50 for denoising. The best network has the highest mean of them."""
 
+    def __post_init__(self) -> None:
+        """Check the number of folders and the spelling of degradations; raises ValueError."""
+        if len(self.pairs) not in (0, 2):
+            raise ValueError("pairs wants two folders: inputs and targets")
+        for text in self.degradations:
+            try:
+                Degradation.parse(text)
+            except UsageError as error:
+                raise ValueError(f"degradations: {error}") from error
 
-@dataclass(frozen=True)
-class Settings:
-    """A whole training run."""
+
+class _Run(Section, frozen=True, kw_only=True):
+    """What a run's file and its settings have in common."""
 
     name: str
     task: str
-    network: MaIRConfig
+    """See `mair_cli.tasks.TASKS`."""
     data: DataSettings
     training: TrainingSettings
-    degradation: DegradationSettings = field(default_factory=DegradationSettings)
-    validation: ValidationSettings = field(default_factory=ValidationSettings)
+    degradation: DegradationSettings = DegradationSettings()
+    validation: ValidationSettings = ValidationSettings()
     output: str = ""
     """Run folder; `runs/NAME` when empty."""
+
+
+class _File(_Run, frozen=True, kw_only=True):
+    """A file as it stands."""
+
+    network: dict[str, object]
+
+
+class Settings(_Run, frozen=True, kw_only=True):
+    """A whole training run."""
+
+    network: NetworkConfig
+
+    def __post_init__(self) -> None:
+        """Check what sections must be to one another; raises ValueError naming the key."""
+        if not _PLAIN_NAME.fullmatch(self.name):
+            raise ValueError(f"name = {self.name!r} must be a plain word: it names a folder and files")
+        task = find_task(self.task)
+        if task.enlarges and self.scale == 1:
+            raise ValueError(f"task {task.name!r} needs network.upsampler and network.upscale of 2 or more")
+        if not task.enlarges and self.scale != 1:
+            raise ValueError(f"task {task.name!r} needs a network without upsampler")
+        if task.inputs == "given" and not self.data.pairs:
+            raise ValueError(f"task {task.name!r} needs data.pairs: inputs and targets in two folders")
+        if task.inputs == "given" and self.validation.images:
+            raise ValueError(f"validation.images cannot measure task {task.name!r}: validation.pairs can")
+        if isinstance(self.network, MaIRUNetConfig) and self.network.dual_pixel_task:
+            raise ValueError("network.dual_pixel_task cannot be trained here: an input is one image")
+        if self.data.mixup and level_count(self.network):
+            raise ValueError("data.mixup and the levels of network exclude each other: a mixture has none")
+        if self.degradation.kernels != ("bicubic",) and (not task.enlarges or self.data.pairs):
+            raise ValueError("degradation.kernels belongs to super-resolution with data.images")
 
     @property
     def folder(self) -> Path:
@@ -164,19 +274,13 @@ class Settings:
 
     @property
     def scale(self) -> int:
-        """Target pixels per input pixel along one side; 1 for denoising."""
-        return self.network.upscale if self.task == "sr" else 1
+        """Target pixels per input pixel along one side; 1 but for super-resolution."""
+        return 1 if isinstance(self.network, MaIRUNetConfig) else self.network.upscale
 
     def to_mapping(self) -> dict[str, object]:
         """Everything as plain values, as the file would hold it."""
-        mapping: dict[str, object] = {"name": self.name, "task": self.task, "output": self.output}
-        mapping["network"] = self.network.to_mapping()
-        for section in ("data", "degradation", "training", "validation"):
-            mapping[section] = {
-                key: list(value) if isinstance(value, tuple) else value
-                for key, value in asdict(getattr(self, section)).items()
-            }
-        return mapping
+        mapping: dict[str, object] = msgspec.to_builtins(self)
+        return mapping | {"network": self.network.to_mapping()}
 
 
 def read_settings(path: Path, overrides: Sequence[str] = ()) -> Settings:
@@ -185,7 +289,11 @@ def read_settings(path: Path, overrides: Sequence[str] = ()) -> Settings:
     Raises UsageError when the file is missing or not TOML, or when a key or value is not understood.
     """
     try:
-        mapping = tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as stream:
+            content = stream.read(LARGEST_FILE + 1)
+        if len(content) > LARGEST_FILE:
+            raise UsageError(f"{path} is no recipe: it is larger than {LARGEST_FILE >> 10} KiB")
+        mapping = tomllib.loads(content.decode("utf-8"))
     except OSError as error:
         raise UsageError(f"cannot read the settings {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -200,45 +308,53 @@ def settings_from_mapping(mapping: Mapping[str, object], source: str = "settings
 
     `source` is named in error messages. Raises UsageError naming the key that is unknown, missing or out of range.
     """
-    known = {item.name for item in fields(Settings)}
-    _refuse_unknown(mapping, known, source)
-    for key in ("name", "task", "network", "data", "training"):
-        if key not in mapping:
-            raise UsageError(f"{source}: {key!r} is missing")
-    network = config_from_mapping(_section(mapping, "network", source))
-    if isinstance(network, MaIRUNetConfig):
-        raise UsageError(f"{source}: the U-shaped network cannot be trained here; [network] must describe MaIR")
-    data, degradation, validation = (
-        dict(_section(mapping, key, source)) for key in ("data", "degradation", "validation")
-    )
-    if mapping["task"] == "denoise":
-        _fill_in_denoising(data, degradation, validation)
-    settings = Settings(
-        name=_convert(mapping["name"], str, f"{source}: name"),
-        task=_convert(mapping["task"], str, f"{source}: task"),
-        network=network,
-        data=_build(DataSettings, data, f"{source}: data"),
-        degradation=_build(DegradationSettings, degradation, f"{source}: degradation"),
-        training=_build(TrainingSettings, _section(mapping, "training", source), f"{source}: training"),
-        validation=_build(ValidationSettings, validation, f"{source}: validation"),
-        output=_convert(mapping.get("output", ""), str, f"{source}: output"),
-    )
-    _check(settings, source)
-    return settings
+    plain = {key: dict(value) if isinstance(value, Mapping) else value for key, value in mapping.items()}
+    _read_older_keys(plain)
+    _fill_in_degradations(plain)
+    for field in msgspec.structs.fields(_File):
+        section = plain.get(field.name)
+        if isinstance(section, dict) and field.name != "network":
+            _wrap_lone_values(field.type, section)
+    try:
+        file = msgspec.convert(plain, _File)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{source}: {explained(error, _File)}") from error
+    try:
+        return Settings(**{**msgspec.structs.asdict(file), "network": config_from_mapping(file.network)})
+    except (ValueError, UsageError) as error:
+        raise UsageError(f"{source}: {error}") from error
 
 
-def _fill_in_denoising(data: dict[str, object], degradation: dict[str, object], validation: dict[str, object]) -> None:
-    """Denoising without a word about degradations adds noise of every strength, as does the older key `data.noise`."""
-    if "noise" in data:
-        degradation.setdefault("noise", data.pop("noise"))
-    elif not degradation and "pairs" not in data:
-        degradation["noise"] = [0.0, 75.0]
-    if "noise" in validation:
+def _read_older_keys(mapping: dict[str, Any]) -> None:
+    """`data.noise` and `validation.noise`, which denoising had before there were other degradations."""
+    data, validation = mapping.get("data"), mapping.get("validation")
+    if mapping.get("task") != "denoise":
+        return
+    if isinstance(data, dict) and "noise" in data:
+        mapping.setdefault("degradation", {}).setdefault("noise", data.pop("noise"))
+    if isinstance(validation, dict) and "noise" in validation:
         levels = validation.pop("noise")
         given = levels if isinstance(levels, list | tuple) else [levels]
         validation.setdefault("degradations", [f"noise {level}" for level in given])
-    elif "degradations" not in validation and "pairs" not in data:
-        validation["degradations"] = ["noise 15", "noise 25", "noise 50"]
+
+
+def _fill_in_degradations(mapping: dict[str, Any]) -> None:
+    """Denoising without a word about degradations adds noise of every strength, removing JPEG artefacts compresses."""
+    data, usual = mapping.get("data"), _USUAL_DEGRADATIONS.get(str(mapping.get("task")))
+    if usual is None or not isinstance(data, dict) or "pairs" in data:
+        return
+    degradation, measured = usual
+    mapping["degradation"] = mapping.get("degradation") or dict(degradation)
+    validation = mapping.setdefault("validation", {})
+    if isinstance(validation, dict):
+        validation.setdefault("degradations", list(measured))
+
+
+def _wrap_lone_values(kind: type[Section], section: dict[str, object]) -> None:
+    for field in msgspec.structs.fields(kind):
+        value = section.get(field.name, ())
+        if get_origin(unannotated(field.type)) is tuple and not isinstance(value, list | tuple):
+            section[field.name] = [value]
 
 
 def parse_value(text: str) -> object:
@@ -262,134 +378,3 @@ def _apply_override(mapping: dict[str, object], override: str) -> None:
             raise UsageError(f"--set {override!r}: {section!r} is not a section")
         target = child
     target[last] = parse_value(text)
-
-
-def _section(mapping: Mapping[str, object], key: str, source: str) -> Mapping[str, object]:
-    value = mapping.get(key, {})
-    if not isinstance(value, Mapping):
-        raise UsageError(f"{source}: {key!r} must be a section, [{key}]")
-    return value
-
-
-def _refuse_unknown(mapping: Mapping[str, object], known: set[str], where: str) -> None:
-    for key in mapping:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(sorted(known))}"
-            raise UsageError(f"{where}: unknown key {key!r}{hint}")
-
-
-Section = typing.TypeVar("Section", DataSettings, DegradationSettings, TrainingSettings, ValidationSettings)
-
-
-def _build(kind: type[Section], mapping: Mapping[str, object], where: str) -> Section:
-    _refuse_unknown(mapping, {item.name for item in fields(kind)}, where)
-    hints = typing.get_type_hints(kind)
-    values: dict[str, Any] = {}
-    for item in fields(kind):
-        if item.name in mapping:
-            values[item.name] = _convert(mapping[item.name], hints[item.name], f"{where}.{item.name}")
-        elif item.default is MISSING:
-            raise UsageError(f"{where}.{item.name} is missing")
-    return kind(**values)
-
-
-def _convert(value: object, kind: Any, where: str) -> Any:  # noqa: ANN401 - its type is what `kind` says
-    """Return `value` as `kind` (bool, int, float, str or a tuple of them); a lone value fills a tuple of any length."""
-    if typing.get_origin(kind) is tuple:
-        inner = typing.get_args(kind)
-        if not isinstance(value, list | tuple):
-            value = [value]
-        if inner[-1] is Ellipsis:
-            return tuple(_convert(item, inner[0], where) for item in value)
-        if len(value) != len(inner):
-            raise UsageError(f"{where}: {len(inner)} values are wanted, not {len(value)}")
-        return tuple(_convert(item, one, where) for item, one in zip(value, inner, strict=True))
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
-        return value
-    raise UsageError(f"{where}: {value!r} is not of type {kind.__name__}")
-
-
-def _check(settings: Settings, source: str) -> None:
-    data, training, validation = settings.data, settings.training, settings.validation
-    for value, allowed, name in (
-        (settings.task, TASKS, "task"),
-        (training.loss, LOSSES, "training.loss"),
-        (training.optimizer, OPTIMIZERS, "training.optimizer"),
-        (training.schedule, SCHEDULES, "training.schedule"),
-        (training.precision, PRECISIONS, "training.precision"),
-    ):
-        if value not in allowed:
-            raise UsageError(f"{source}: {name} = {value!r} is not one of {', '.join(allowed)}")
-    sharpens = settings.network.upsampler is not None
-    for wrong, message in (
-        (not settings.name or "/" in settings.name, "name must be a plain word: it names the exported file"),
-        (not data.images and not data.pairs, "data.images names no folder (nor does data.pairs)"),
-        (bool(data.images) and bool(data.pairs), "data.images and data.pairs exclude each other"),
-        (len(data.pairs) not in (0, 2), "data.pairs wants two folders: inputs and targets"),
-        (
-            bool(data.targets) and (bool(data.pairs) or data.zoom != (1.0,)),
-            "data.targets belongs to data.images at their own size: without data.pairs and data.zoom",
-        ),
-        (not _shares(data.target_share, (1, 2)), "data.target_share must be a share, 0 to 1, or two"),
-        (settings.task == "sr" and not sharpens, "task 'sr' needs network.upsampler"),
-        (settings.task == "denoise" and sharpens, "task 'denoise' needs a network without upsampler"),
-        (settings.task == "sr" and settings.network.upscale < 2, "task 'sr' needs network.upscale of 2 or more"),
-        (min(data.patch, data.batch, data.workers, data.candidates) < 1, "data: counts must be at least 1"),
-        (not data.zoom or min(data.zoom) <= 0 or max(data.zoom) > 1, "data.zoom must hold sizes in (0, 1]"),
-        (min(training.steps, training.save_every, training.log_every) < 1, "training: counts must be at least 1"),
-        (training.learning_rate <= 0, "training.learning_rate must be above 0"),
-        (not 0 <= training.ema < 1, "training.ema must lie in [0, 1)"),
-        (min(training.warmup, training.threads, training.seed) < 0, "training: warmup, threads, seed: 0 or more"),
-        (any(not 0 <= at <= 1 for at in training.milestones), "training.milestones are shares of the steps, 0 to 1"),
-        (any(not 0 <= at <= 1 for at, _, _ in training.stages), "training.stages start at shares of the steps, 0 to 1"),
-        (any(min(p, b) < 1 for _, p, b in training.stages), "training.stages: patch and batch must be at least 1"),
-        (
-            validation.every < 1 or min(validation.holdout, validation.crop) < 0,
-            "validation: counts must not be negative",
-        ),
-    ):
-        if wrong:
-            raise UsageError(f"{source}: {message}")
-    _check_degradation(settings, source)
-
-
-def _check_degradation(settings: Settings, source: str) -> None:
-    told = settings.degradation
-    for values, low, high, name in (
-        (told.noise, 0.0, 255.0, "noise"),
-        (told.jpeg, 1, 100, "jpeg"),
-    ):
-        if len(values) > 2 or list(values) != sorted(values) or any(not low <= value <= high for value in values):
-            raise UsageError(
-                f"{source}: degradation.{name} must be one number or [lowest, highest] within {low:g} to {high:g}"
-            )
-    for names, allowed, name in (
-        (told.kernels, typing.get_args(Kernel), "kernels"),
-        (told.subsampling, typing.get_args(Subsampling), "subsampling"),
-    ):
-        if not names or not set(names) <= set(allowed):
-            raise UsageError(f"{source}: degradation.{name} must be some of {', '.join(allowed)}")
-    for shares, names, name in (
-        (told.kernel_shares, told.kernels, "kernel_shares"),
-        (told.subsampling_shares, told.subsampling, "subsampling_shares"),
-    ):
-        if not _shares(shares, (len(names),)) or not math.isclose(sum(shares), 1, abs_tol=1e-6):
-            raise UsageError(f"{source}: degradation.{name} must be {len(names)} shares that add up to 1")
-    for name in ("clean_share", "noise_share", "jpeg_share", "jpeg_after_noise_share", "twice_share"):
-        if not _shares((getattr(told, name),), (1,)):
-            raise UsageError(f"{source}: degradation.{name} must lie in 0 to 1")
-    if told.kernels != ("bicubic",) and (settings.task != "sr" or settings.data.pairs):
-        raise UsageError(f"{source}: degradation.kernels belongs to task 'sr' with data.images")
-    for text in settings.validation.degradations:
-        try:
-            Degradation.parse(text)
-        except UsageError as error:
-            raise UsageError(f"{source}: validation.degradations: {error}") from error
-
-
-def _shares(values: Sequence[float], lengths: Sequence[int]) -> bool:
-    """Whether `values` are shares, 0 to 1, and as many as one of `lengths`."""
-    return len(values) in lengths and all(0 <= value <= 1 for value in values)

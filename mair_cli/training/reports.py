@@ -39,6 +39,23 @@ class Outcome:
     best_step: int
 
 
+@dataclass(frozen=True)
+class Rehearsal:
+    """What a run would begin with.
+
+    Attributes:
+        step: steps done already.
+        parameters: of the network.
+        training: number of images to train on.
+        validation: number of images to measure on.
+    """
+
+    step: int
+    parameters: int
+    training: int
+    validation: int
+
+
 class Observer:
     """Is told how a run goes on; this one keeps silent. Only the first of several processes tells."""
 

@@ -16,7 +16,8 @@ def learning_rate(settings: TrainingSettings, step: int) -> float:
         passed = sum(step >= round(share * settings.steps) for share in settings.milestones)
         return float(peak * 0.5**passed)
     if settings.schedule == "cosine":
-        done = (step - settings.warmup) / max(1, settings.steps - settings.warmup)
+        begin = settings.warmup + settings.hold
+        done = max(0, step - begin) / max(1, settings.steps - begin)
         low = min(settings.final_learning_rate, peak)
         return low + (peak - low) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
     return peak

@@ -21,7 +21,7 @@ class ImageSets:
 
 
 def split_sources(settings: Settings) -> tuple[list[Source], list[Source]]:
-    """What to train on and what to measure on: `validation.images`, and `validation.holdout` of the training images.
+    """What to train on and what to measure on: images and pairs of `validation`, `holdout` of the training images.
 
     Raises UsageError when no image is found or none is left to train on.
     """
@@ -35,17 +35,22 @@ def split_sources(settings: Settings) -> tuple[list[Source], list[Source]]:
         raise UsageError(f"validation.holdout = {held} leaves none of the {len(sources)} images to train on")
     chosen = set(np.linspace(0, len(sources) - 1, held + 2).round().astype(int)[1:-1].tolist())
     measured = [source for i, source in enumerate(sources) if i in chosen]
+    if validation.pairs:
+        measured = find_pairs(validation.pairs, data.exclude) + measured
     if validation.images:
         measured = [Source(path) for path in find_images(validation.images, data.exclude)] + measured
     training = [source for i, source in enumerate(sources) if i not in chosen]
     return with_teacher(training, data.targets), measured
 
 
-def load_sets(settings: Settings, validate: bool = True) -> ImageSets:
-    """Decode all images of a run; with `validate` false, those to measure on are left out."""
+def load_sets(settings: Settings, validate: bool = True, keep: bool = True) -> ImageSets:
+    """Decode all images of a run.
+
+    With `validate` false, those to measure on are left out; with `keep` false, only the sizes of the images are true.
+    """
     training, measured = split_sources(settings)
     data, scale = settings.data, settings.scale
-    pairs = load_pairs(training, scale, data.zoom, data.cache)
+    pairs = load_pairs(training, scale, data.zoom, data.cache, strict=data.strict, keep=keep)
     crop = settings.validation.crop
-    held = [central(pair, crop, scale) for pair in load_pairs(measured, scale)] if validate else []
-    return ImageSets(pairs, held)
+    held = load_pairs(measured, scale, strict=data.strict, keep=keep) if validate else []
+    return ImageSets(pairs, [central(pair, crop, scale) for pair in held])

@@ -1,17 +1,20 @@
-"""Starting from other weights: what fits is taken over, the rest keeps its fresh values and is reported."""
+"""What a run starts with: values drawn by name; other weights, of which what fits is taken over, the rest reported."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
-from mair_cli.errors import TrainingError
+from mair_cli.errors import TrainingError, UsageError
 from mair_cli.networks import Network, NetworkConfig
+from mair_cli.networks.blocks import VisionMambaModule, initialise_linear_layers
 from mair_cli.networks.levels import level_count, level_names
+from mair_cli.store.paths import expanded
 from mair_cli.weights.checkpoint import load_checkpoint
 
 logger = logging.getLogger(__name__)
@@ -31,6 +34,23 @@ class PartialLoad:
 
     loaded: tuple[str, ...]
     skipped: tuple[str, ...]
+
+
+def draw_start_values(network: nn.Module, seed: int) -> None:
+    """Draw the start values of all parameters anew, from the distributions that the network has for them.
+
+    Those of each layer follow from its name and `seed` alone. Networks that differ in one part therefore start equally
+    in all others, and what they come to can be compared in pairs. PyTorch's own generator is left as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        for name, module in network.named_modules():
+            digest = hashlib.sha256(f"{seed}|{name}".encode()).digest()
+            torch.manual_seed(int.from_bytes(digest[:8], "little"))
+            if isinstance(module, VisionMambaModule):
+                module.initialise_scan()
+            elif isinstance(module, nn.Linear | nn.Conv2d | nn.LayerNorm):
+                module.reset_parameters()
+                initialise_linear_layers(module)
 
 
 def load_partially(network: nn.Module, weights: Mapping[str, Tensor]) -> PartialLoad:
@@ -54,6 +74,12 @@ def load_partially(network: nn.Module, weights: Mapping[str, Tensor]) -> Partial
     return PartialLoad(tuple(loaded), tuple(skipped))
 
 
+def refuse_missing_start(path: str) -> None:
+    """Raise UsageError when `training.start_from` is given and is no file."""
+    if path and not expanded(path).is_file():
+        raise UsageError(f"training.start_from: there is no file {path}")
+
+
 def start_from(network: Network, path: str) -> PartialLoad:
     """Copy what fits from a checkpoint file, and log what was skipped.
 
@@ -64,7 +90,7 @@ def start_from(network: Network, path: str) -> PartialLoad:
     """
     # The stripe width is that of the new network: no parameter depends on it, and many files do not tell their own.
     stripe = network.config.scan_len
-    checkpoint = load_checkpoint(Path(path).expanduser(), stripe=None if path.endswith(".safetensors") else stripe)
+    checkpoint = load_checkpoint(expanded(path), stripe=None if path.endswith(".safetensors") else stripe)
     weights = match_levels(checkpoint.state_dict, checkpoint.config, network.config)
     outcome = load_partially(network, weights)
     total = len(outcome.loaded) + len(outcome.skipped)

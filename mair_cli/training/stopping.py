@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+# `torchrun` passes on a Ctrl-C that the terminal has sent to its processes already: that is one request, not two.
+SAME_REQUEST_SECONDS = 1.0
+
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # SIGHUP, a closed terminal, is unknown on Windows
 
 
@@ -24,6 +27,7 @@ class StopRequest:
 
     def __init__(self, after_seconds: float | None = None) -> None:
         self.signal: int | None = None
+        self._since = 0.0
         self._end = None if after_seconds is None else time.monotonic() + after_seconds
 
     @property
@@ -33,7 +37,10 @@ class StopRequest:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Turn the first signal into a request; a second one interrupts at once. Ignored signals stay ignored."""
+        """Turn the first signal into a request; another one, a second later, interrupts at once.
+
+        Ignored signals stay ignored.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield  # Python allows signal handlers in the main thread only
             return
@@ -49,6 +56,7 @@ class StopRequest:
                 signal.signal(number, handler)
 
     def _request(self, number: int, frame: FrameType | None) -> None:
-        if self.signal is not None:
+        if self.signal is None:
+            self.signal, self._since = number, time.monotonic()
+        elif time.monotonic() - self._since > SAME_REQUEST_SECONDS:
             raise KeyboardInterrupt
-        self.signal = number

@@ -1,14 +1,15 @@
 """Where fetched files live, and which weights are there. Free of torch.
 
     CACHE/weights/NAME.safetensors   published weights, checked and converted; its metadata says from what
-    CACHE/weights/hashes/FILE.json   the SHA-256 first seen of each published file (see `hashes`)
-    CACHE/tmp/                       unfinished downloads, each named after the process that owns it
+    CACHE/weights/hashes/NAME.json   the SHA-256 first seen of each published file (see `hashes`)
+    CACHE/locks/NAME.lock            held while the weights are fetched
 
 CACHE is `mair_cli.store.paths.cache_dir`.
 """
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from mair_cli.store.paths import cache_dir
@@ -37,4 +38,4 @@ def weights_file(entry: ModelEntry) -> Path:
 
 def is_available(entry: ModelEntry) -> bool:
     """Whether the entry's weights are on this machine: shipped with the package, or fetched before."""
-    return weights_file(entry).is_file()
+    return os.path.isfile(weights_file(entry))  # noqa: PTH113  (Path's own raises where a folder cannot be entered)

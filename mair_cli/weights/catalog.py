@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mair_cli.errors import UsageError
+from mair_cli.tasks import TASKS
 
-Task = Literal["sr", "denoise", "real-denoise", "deblur", "dehaze"]
 Origin = Literal["bundled", "published"]
 
 DRIVE_FOLDER_ID = "1YYmIVTyynLg-Kfu-mviq24WdVkJu-S3M"
@@ -24,14 +24,6 @@ LICENCE_NOTE = (
     "whether you may use, share or sell with them is not settled. Ask the authors where it matters."
 )
 
-TASK_LABELS: Mapping[Task, str] = {
-    "sr": "super-resolution",
-    "denoise": "Gaussian denoising",
-    "real-denoise": "real camera noise",
-    "deblur": "motion deblurring",
-    "dehaze": "dehazing",
-}
-
 
 @dataclass(frozen=True)
 class ModelEntry:
@@ -39,7 +31,7 @@ class ModelEntry:
 
     Attributes:
         name: what users type, such as `mair-t-x4`.
-        task: what it restores.
+        task: what it restores, a name in `mair_cli.tasks.TASKS`.
         scale: output side divided by input side; 1 but for super-resolution.
         sigma: noise level of 255 it was trained for; None for another task, or for a denoiser of any level.
         scene: "indoor", "outdoor" or "mixed" for dehazing, else None.
@@ -50,10 +42,11 @@ class ModelEntry:
         drive_id: Google Drive id of the file where known; others are found by listing the folder.
         parameters: number of trained values; None where only the file knows.
         figure: published quality, with data set; None where no source is known.
+        also: other tasks that it does.
     """
 
     name: str
-    task: Task
+    task: str
     scale: int
     sigma: float | None
     scene: str | None
@@ -64,6 +57,12 @@ class ModelEntry:
     drive_id: str | None = None
     parameters: int | None = None
     figure: str | None = None
+    also: tuple[str, ...] = ()
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """All that it restores."""
+        return (self.task, *self.also)
 
     @property
     def stripe(self) -> int | None:
@@ -84,12 +83,11 @@ class ModelEntry:
     @property
     def purpose(self) -> str:
         """The task in words, with scale, noise level or scene."""
-        label = TASK_LABELS[self.task]
-        if self.task == "sr":
-            return f"{label} ×{self.scale}"
-        if self.task == "denoise":
-            return f"{label} σ {self.sigma:g}" if self.sigma is not None else f"{label}, any σ"
-        return f"{label}, {self.scene}" if self.scene else label
+        task = TASKS[self.task]
+        title = task.title(scale=self.scale, sigma=self.sigma)
+        details = [self.scene] if self.scene else []
+        details += ["any σ"] if task.inputs == "noisy" and self.sigma is None else []
+        return ", ".join([title, *details, *(TASKS[other].label for other in self.also)])
 
 
 def _unet_config(
@@ -224,7 +222,7 @@ def _u_shaped() -> Iterator[ModelEntry]:
         mlp_ratio=1.5,
         scan_len=4,
     )
-    camera: tuple[tuple[str, Task, str, str], ...] = (
+    camera: tuple[tuple[str, str, str, str], ...] = (
         ("mair-realdn", "real-denoise", "MaIR_RealDN", "1M8pDYp_-Yl46pMFqv_tnImJ8w1z6h7bH"),
         ("mair-motiondeblur", "deblur", "MaIR_MotionDeblur", "1bdYWJ0FXYknQuJQg77KrwII2jJHlX-3k"),
     )
@@ -270,13 +268,14 @@ def _bundled() -> Iterator[ModelEntry]:
         name = f"mair-lite-{suffix}"
         yield ModelEntry(
             name=name,
-            task="sr" if task == "sr" else "denoise",
+            task=task,
             scale=scale,
             sigma=None,
             scene=None,
             config={},
             origin="bundled",
             file=f"{name}.safetensors",
+            also=("dejpeg",) if task == "denoise" else (),
         )
 
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import warnings
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +22,9 @@ from torch import Tensor, nn
 
 from mair_cli.errors import CheckpointError, MairError
 from mair_cli.networks import MaIRUNetConfig, Network, NetworkConfig, build_network, config_from_mapping
-from mair_cli.store.files import file_sha256, temporary_file
-from mair_cli.weights.pickle_check import check_pickle
+from mair_cli.store.atomic import atomic_write
+from mair_cli.store.files import disk_errors_as, file_sha256
+from mair_cli.weights.pickle_check import load_pickle
 from mair_cli.weights.safetensors_file import add_metadata, check_digest, read_header
 
 StateDict = dict[str, Tensor]
@@ -117,29 +117,31 @@ def save_checkpoint(
     path = Path(path)
     header = {**metadata, "config": json.dumps(config.to_mapping())}
     data = add_metadata(save({name: tensor.detach().cpu().contiguous() for name, tensor in state_dict.items()}), header)
-    try:
-        with temporary_file(path) as temporary:
-            with temporary.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-    except OSError as error:
-        raise CheckpointError(f"Cannot write {path}: {error.strerror or error}.") from error
+    with disk_errors_as(CheckpointError, f"Cannot write {path}"), atomic_write(path) as file:
+        file.write(data)
+
+
+def check_size(path: Path) -> int:
+    """Bytes of a file that may be a checkpoint.
+
+    Raises:
+        CheckpointError: it is no plain file (opening a pipe would wait for ever, a device may never end), or too large.
+        OSError: it is not there, or cannot be reached.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise CheckpointError(f"{path} is no file.")
+    if status.st_size > MAX_FILE_BYTES:
+        gibibytes = status.st_size / 2**30
+        raise CheckpointError(f"{path} is too large for a checkpoint of these networks ({gibibytes:.1f} GiB).")
+    return status.st_size
 
 
 def _read(path: Path) -> tuple[StateDict, dict[str, str]]:
-    try:
-        size = path.stat().st_size
-        # Opening a pipe would wait for ever, and a device may never end.
-        if not path.is_file():
-            raise CheckpointError(f"{path} is no file.")
+    with disk_errors_as(CheckpointError, f"Cannot read the checkpoint {path}"):
+        size = check_size(path)
         with path.open("rb") as file:
             head = file.read(16)
-    except OSError as error:
-        raise CheckpointError(f"Cannot read the checkpoint {path}: {error.strerror or error}.") from error
-    if size > MAX_FILE_BYTES:
-        raise CheckpointError(f"{path} is too large for a checkpoint of these networks ({size / 2**30:.1f} GiB).")
     # A safetensors file starts with the length of its JSON header, eight bytes, and the header with a brace.
     state, metadata = _read_safetensors(path) if head[8:9] == b"{" else (_read_pickle(path), {})
     if not state:
@@ -150,7 +152,7 @@ def _read(path: Path) -> tuple[StateDict, dict[str, str]]:
     if sum(tensor.numel() * tensor.element_size() for tensor in state.values()) > size:
         raise CheckpointError(f"{path} holds tensors that are larger together than the file.")
     for name, tensor in state.items():
-        _check_tensor(path, name, tensor)
+        check_tensor(f"{path}: the parameter {name[:80]!r}", tensor)
     return state, metadata
 
 
@@ -167,17 +169,8 @@ def _read_safetensors(path: Path) -> tuple[StateDict, dict[str, str]]:
 
 
 def _read_pickle(path: Path) -> StateDict:
-    check_pickle(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise CheckpointError(
-            f"{path} cannot be loaded safely as a checkpoint; it is damaged, or holds more than tensors "
-            f"({_first_line(error)})."
-        ) from error
-    return _state_dict(path, content)
+    with disk_errors_as(CheckpointError, f"Cannot read the checkpoint {path}"), path.open("rb") as file:
+        return _state_dict(path, load_pickle(file, path))
 
 
 def _first_line(error: BaseException) -> str:
@@ -202,8 +195,8 @@ def _state_dict(path: Path, content: object) -> StateDict:
     return state
 
 
-def _check_tensor(path: Path, name: str, tensor: Tensor) -> None:
-    where = f"{path}: the parameter {name[:80]!r}"
+def check_tensor(where: str, tensor: Tensor) -> None:
+    """Raise CheckpointError, beginning with `where`, unless a tensor is plain, half or single precision, and finite."""
     if type(tensor) not in (Tensor, nn.Parameter) or tensor.layout != torch.strided or tensor.device.type != "cpu":
         raise CheckpointError(f"{where} is not a plain tensor.")
     if tensor.dtype not in (torch.float32, torch.float16, torch.bfloat16):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mair_cli.errors import UsageError, WeightsNotFoundError
+from mair_cli.tasks import TASKS, find_task
 from mair_cli.weights.cache import is_available
-from mair_cli.weights.catalog import MODELS, TASK_LABELS, ModelEntry
+from mair_cli.weights.catalog import MODELS, ModelEntry
 
 __all__ = ["candidates", "select"]
 
@@ -17,7 +18,7 @@ def candidates(
     """Models made for a job, published ones first, best first; a denoiser of any level fits every sigma.
 
     Args:
-        task: one of `TASK_LABELS`.
+        task: a name in `mair_cli.tasks.TASKS`.
         scale: wanted enlargement; looked at for super-resolution only.
         sigma: noise level of 255, looked at for Gaussian denoising only; None (unknown) fits denoisers of any level.
         scene: "indoor", "outdoor" or "mixed", looked at for dehazing only; None stands for "mixed".
@@ -25,21 +26,20 @@ def candidates(
     Raises:
         UsageError: no model of that task, scale or scene is known.
     """
-    entries = [entry for entry in MODELS.values() if entry.task == task]
-    if not entries:
-        raise UsageError(f"Unknown task {task!r}: there are {', '.join(TASK_LABELS)}.")
-    if task == "sr":
+    entries = [entry for entry in MODELS.values() if task in entry.tasks]
+    settings = find_task(task).settings
+    if "scale" in settings:
         wanted = 4 if scale is None else scale
         entries = [entry for entry in entries if entry.scale == wanted]
         if not entries:
-            raise UsageError(f"There is no model for --scale {wanted}: choose 2, 3 or 4.")
-    elif task == "denoise":
+            raise UsageError(f"There is no model for `scale` {wanted}: choose 2, 3 or 4.")
+    elif "sigma" in settings:
         entries = [entry for entry in entries if entry.sigma is None or entry.sigma == sigma]
-    elif task == "dehaze":
+    elif "scene" in settings:
         wanted_scene = "mixed" if scene is None else scene
         entries = [entry for entry in entries if entry.scene == wanted_scene]
         if not entries:
-            raise UsageError(f"There is no model for --scene {wanted_scene}: choose indoor, outdoor or mixed.")
+            raise UsageError(f"There is no model for `scene` {wanted_scene}: choose indoor, outdoor or mixed.")
     return entries
 
 
@@ -54,7 +54,7 @@ def select(
     """The automatic choice: published weights for the job if they are in the cache, else the bundled ones.
 
     Args:
-        task: one of `TASK_LABELS`.
+        task: a name in `mair_cli.tasks.TASKS`.
         scale: as in `candidates`.
         sigma: as in `candidates`.
         scene: as in `candidates`.
@@ -80,7 +80,9 @@ def _nothing_at_hand(task: str, fitting: list[ModelEntry], sigma: float | None) 
         advice = f"fetch published ones with `mair download {published[-1].name}`{others}"
     else:
         trained = [entry for entry in MODELS.values() if entry.task == task and entry.sigma is not None]
+        if not trained:
+            return f"No weights for {TASKS[task].label} are at hand: name a checkpoint file with `weights` FILE."
         nearest = min(trained, key=lambda entry: abs((entry.sigma or 0.0) - (25.0 if sigma is None else sigma)))
-        job = f"{TASK_LABELS['denoise']} σ {'auto' if sigma is None else format(sigma, 'g')}"
-        advice = f"fetch the nearest with `mair download {nearest.name}` and add --model {nearest.name}"
-    return f"No weights for {job} are at hand: {advice}, or name a checkpoint file with --weights FILE."
+        job = f"{TASKS['denoise'].label} σ {'auto' if sigma is None else format(sigma, 'g')}"
+        advice = f"fetch the nearest with `mair download {nearest.name}` and add `model` {nearest.name}"
+    return f"No weights for {job} are at hand: {advice}, or name a checkpoint file with `weights` FILE."

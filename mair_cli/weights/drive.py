@@ -13,7 +13,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from mair_cli.errors import DownloadError
-from mair_cli.store.download import Patience, ProgressCallback, WebPageError, fetch_file
+from mair_cli.store.addresses import masked
+from mair_cli.store.download import ProgressCallback, RetryPolicy, WebPageError, fetch_file
+from mair_cli.store.paths import check_online
 from mair_cli.weights.catalog import DRIVE_FOLDER_ID, ModelEntry
 
 log = logging.getLogger(__name__)
@@ -45,11 +47,11 @@ def _fetch_or_confirm(url: str, target: Path, progress: ProgressCallback | None)
     try:
         fetch_file(url, target, progress=progress)
     except WebPageError as error:
-        return _behind(error)
+        return _confirmed_url(error)
     return None
 
 
-def _behind(answer: WebPageError) -> str:
+def _confirmed_url(answer: WebPageError) -> str:
     """The address behind a confirmation page; raises DownloadError for every other page."""
     page = answer.page.lower()
     if "quota" in page or "too many users" in page or "download limit" in page:
@@ -84,6 +86,7 @@ def _find_in_folder(entry: ModelEntry) -> tuple[str, str]:
 @lru_cache(maxsize=1)
 def _folder_listing() -> dict[str, str]:
     """Names of the files in the folder and below, with their ids."""
+    check_online("the authors' folder on Google Drive is not listed")
     try:
         import gdown
         from gdown.exceptions import DownloadError as GdownError
@@ -91,7 +94,7 @@ def _folder_listing() -> dict[str, str]:
         raise DownloadError(f"listing the authors' folder on Google Drive needs gdown: {_INSTALL}") from error
     import requests
 
-    seconds = Patience.from_environment().seconds
+    seconds = RetryPolicy.from_environment().seconds
     try:
         files = gdown.download_folder(
             id=DRIVE_FOLDER_ID, skip_download=True, quiet=True, use_cookies=False, timeout=seconds
@@ -100,6 +103,6 @@ def _folder_listing() -> dict[str, str]:
         raise DownloadError("the authors' folder on Google Drive cannot be listed (no connection)") from error
     except (GdownError, requests.RequestException, OSError, AttributeError, ValueError, RecursionError) as error:
         raise DownloadError(
-            f"the authors' folder on Google Drive cannot be listed ({str(error).splitlines()[0][:120]})"
+            f"the authors' folder on Google Drive cannot be listed ({masked(str(error)).splitlines()[0][:120]})"
         ) from error
     return {Path(file.path).name: str(file.id) for file in files if not isinstance(file, str)}

@@ -8,30 +8,34 @@ makes any number of processes safe; the lock only spares them fetching the same 
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from mair_cli.errors import CheckpointError, DownloadError, OfflineError, UsageError
+from mair_cli.errors import CheckpointError, DownloadError, UsageError
+from mair_cli.store.atomic import temporary_file
 from mair_cli.store.download import ProgressCallback
-from mair_cli.store.files import check_space, file_sha256, temporary_file, told_as_disk_trouble, try_lock
-from mair_cli.store.paths import cache_dir, offline_requested
+from mair_cli.store.files import CACHE_MOVES, check_space, disk_errors_as, file_sha256
+from mair_cli.store.locks import exclusive
+from mair_cli.store.paths import cache_dir, check_online, offline_requested
 from mair_cli.weights import hashes
 from mair_cli.weights.cache import is_available, weights_dir, weights_file
 from mair_cli.weights.catalog import DRIVE_FOLDER_URL, ModelEntry
 from mair_cli.weights.hashes import SOURCE_HASH_KEY, FileHash
 from mair_cli.weights.safetensors_file import check_digest, read_header
-from mair_cli.weights.sources import Source, all_sources
+from mair_cli.weights.sources import WeightSource, all_sources
+
+if TYPE_CHECKING:
+    from mair_cli.weights.checkpoint import Checkpoint
 
 __all__ = ["Fetched", "fetch", "remove", "verify"]
 
 log = logging.getLogger(__name__)
 
 _LONGEST_WAIT: Final = 600.0
+"""Seconds for another process that fetches the same weights; then they are fetched twice."""
 
 
 @dataclass(frozen=True)
@@ -81,16 +85,14 @@ def fetch(
     if is_available(entry) and source is None:
         return Fetched(target)
     sources = list(all_sources(source))
-    with told_as_disk_trouble(cache_dir()), _alone(entry):
+    lock = cache_dir() / "locks" / f"{entry.name}.lock"
+    with disk_errors_as(DownloadError, f"Cannot write to {cache_dir()}", CACHE_MOVES), exclusive(lock, _LONGEST_WAIT):
         if is_available(entry) and source is None:  # another process was quicker
             return Fetched(target)
-        if offline or offline_requested():
+        if all(place.online for place in sources):
+            check_online(f"{entry.name} is not here", offline=offline, way_out=f"\n{_by_hand(entry)}")
+        elif offline or offline_requested():
             sources = [place for place in sources if not place.online]
-            if not sources:
-                raise OfflineError(
-                    f"{entry.name} is not here, and going online is forbidden (--offline or MAIR_OFFLINE).\n"
-                    + _by_hand(entry)
-                )
         return _first_that_works(entry, sources, accept_changed, progress)
 
 
@@ -116,7 +118,7 @@ def remove(entry: ModelEntry) -> bool:
     """
     if entry.origin == "bundled":
         raise UsageError(f"{entry.name} ships with the package and is not removed.")
-    with told_as_disk_trouble(weights_dir()):
+    with disk_errors_as(DownloadError, f"Cannot write to {weights_dir()}", CACHE_MOVES):
         try:
             weights_file(entry).unlink()
         except FileNotFoundError:
@@ -130,7 +132,7 @@ def _by_hand(entry: ModelEntry) -> str:
 
 
 def _first_that_works(
-    entry: ModelEntry, sources: Iterable[Source], accept_changed: bool, progress: ProgressCallback | None
+    entry: ModelEntry, sources: Iterable[WeightSource], accept_changed: bool, progress: ProgressCallback | None
 ) -> Fetched:
     failures = []
     for source in sources:
@@ -145,33 +147,25 @@ def _first_that_works(
     raise DownloadError(f"{entry.name} could not be fetched. {'; '.join(failures)}.\n{_by_hand(entry)}")
 
 
-def _take(entry: ModelEntry, source: Source, accept_changed: bool, progress: ProgressCallback | None) -> Fetched:
+def _take(entry: ModelEntry, source: WeightSource, accept_changed: bool, progress: ProgressCallback | None) -> Fetched:
     """Bring, check, convert, rename."""
-    target = weights_file(entry)
-    with temporary_file(target.with_suffix(".original")) as part:
+    with temporary_file(weights_dir()) as part:
         name = source.bring(entry, part, progress)
         seen = FileHash(file_sha256(part), part.stat().st_size)
-        first = hashes.known(entry) is None
+        before = hashes.known(entry)
         if not accept_changed:
-            _compare(entry, seen)
-        try:
-            _convert(entry, part, name, seen, lambda: _settle(entry, seen, accept_changed))
-        except CheckpointError as error:
-            # Where the temporary file lay is of no interest to anybody.
-            raise CheckpointError(str(error).replace(str(part), name)) from error
-    return Fetched(target, source.name, seen, first)
-
-
-def _settle(entry: ModelEntry, seen: FileHash, accept_changed: bool) -> None:
-    """Make `seen` the hash that counts, or raise if it is another one by now."""
+            _check_hash(entry, seen, before)
+        checkpoint = _load(entry, part, name)
+    check_space(weights_dir(), seen.size)
     if accept_changed:
-        hashes.forget(entry)
-    hashes.remember(entry, seen)
-    _compare(entry, seen)
+        hashes.record(entry, seen)
+    else:
+        _check_hash(entry, seen, hashes.trust_on_first_use(entry, seen))
+    _save(entry, checkpoint, name, seen)
+    return Fetched(weights_file(entry), source.name, seen, before is None)
 
 
-def _compare(entry: ModelEntry, seen: FileHash) -> None:
-    must_be = hashes.known(entry)
+def _check_hash(entry: ModelEntry, seen: FileHash, must_be: FileHash | None) -> None:
     if must_be is not None and must_be != seen:
         raise DownloadError(
             f"this is not the file first seen as {entry.name}: SHA-256 {seen.sha256} ({seen.size} bytes) instead of "
@@ -179,12 +173,19 @@ def _compare(entry: ModelEntry, seen: FileHash) -> None:
         )
 
 
-def _convert(entry: ModelEntry, part: Path, name: str, seen: FileHash, before_renaming: Callable[[], None]) -> None:
-    from mair_cli.weights.checkpoint import load_checkpoint, save_checkpoint
+def _load(entry: ModelEntry, part: Path, name: str) -> Checkpoint:
+    """The fetched file as a checkpoint that fits the entry; errors call it by its name at its source."""
+    from mair_cli.weights.checkpoint import load_checkpoint
 
-    checkpoint = load_checkpoint(part, entry.config)
-    check_space(weights_dir(), seen.size)
-    before_renaming()
+    try:
+        return load_checkpoint(part, entry.config)
+    except CheckpointError as error:
+        raise CheckpointError(str(error).replace(str(part), name)) from error
+
+
+def _save(entry: ModelEntry, checkpoint: Checkpoint, name: str, seen: FileHash) -> None:
+    from mair_cli.weights.checkpoint import save_checkpoint
+
     metadata = {
         "name": entry.name,
         "task": entry.task,
@@ -194,17 +195,3 @@ def _convert(entry: ModelEntry, part: Path, name: str, seen: FileHash, before_re
         "source_size": str(seen.size),
     }
     save_checkpoint(weights_file(entry), checkpoint.state_dict, checkpoint.config, metadata)
-
-
-@contextlib.contextmanager
-def _alone(entry: ModelEntry) -> Iterator[None]:
-    """Wait while another process fetches the same entry. Where locks do not work, or for too long, go on without."""
-    folder = cache_dir() / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"{entry.name}.lock").open("a") as file:
-        deadline = time.monotonic() + _LONGEST_WAIT
-        while not try_lock(file.fileno()) and time.monotonic() < deadline:
-            if is_available(entry):
-                break
-            time.sleep(0.1)
-        yield

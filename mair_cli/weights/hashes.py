@@ -1,31 +1,36 @@
-"""Which file is the published one: its SHA-256, shipped with the package or as first seen. Free of torch.
+"""Which file is the published one: its SHA-256 as first seen. Free of torch.
 
 The authors publish no checksums. So the first file of a name that proves to be a fitting checkpoint sets the hash, and
-from then on only that file counts. `SHIPPED` may list hashes that are known beforehand.
+from then on only that file counts. The record is a help, not a need: one that cannot be read is made anew, and where
+none can be written, work goes on without.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import os
+import re
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
 from mair_cli.errors import CheckpointError
-from mair_cli.store.files import temporary_file
+from mair_cli.store.atomic import atomic_write
 from mair_cli.weights.cache import weights_dir, weights_file
 from mair_cli.weights.catalog import ModelEntry
 from mair_cli.weights.safetensors_file import read_metadata
 
-__all__ = ["FileHash", "checked_file", "forget", "known", "remember"]
+__all__ = ["FileHash", "checked_file", "known", "record", "trust_on_first_use"]
 
 log = logging.getLogger(__name__)
 
 SOURCE_HASH_KEY = "source_sha256"
 """Metadata of converted weights: the hash of the published file that they were made from."""
+
+_LONGEST_RECORD: Final = 4096
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -36,43 +41,53 @@ class FileHash:
     size: int
 
 
-SHIPPED: Final[dict[str, FileHash]] = {}
-"""By the model's name. Empty: nobody has published any, and a guess would be worse than the first file seen."""
-
-
 def known(entry: ModelEntry) -> FileHash | None:
-    """The hash that the entry's file must have; None before the first such file is seen."""
-    return SHIPPED.get(entry.name) or _recorded(entry)
+    """The hash that the entry's file must have; None before the first such file is seen, or without a sound record."""
+    path = _record_file(entry)
+    try:
+        with path.open("rb") as file:
+            values = json.loads(file.read(_LONGEST_RECORD))
+        found = FileHash(values["sha256"], values["size"])
+        if not _SHA256.fullmatch(found.sha256) or not isinstance(found.size, int):
+            raise ValueError("no hash")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        _warn_once(f"{path} is unreadable ({type(error).__name__}): the next file fetched sets the hash anew")
+        return None
+    return found
 
 
-def remember(entry: ModelEntry, seen: FileHash) -> FileHash:
-    """Record the hash of a file that proved fitting, unless one is known; returns the one that counts from now on.
+def trust_on_first_use(entry: ModelEntry, seen: FileHash) -> FileHash:
+    """The hash that counts from now on: the known one, or else that of `seen`, a file that proved fitting.
 
     Of any number of processes that do this at once, the first one wins, without a lock.
-
-    Raises:
-        OSError: the cache folder cannot be written to.
     """
     before = known(entry)
-    if before is not None:
-        return before
-    record = _record_file(entry)
-    with temporary_file(record) as part:
-        part.write_text(json.dumps(asdict(seen)), "utf-8")
-        try:
-            os.link(part, record)
-        except FileExistsError:  # since `before` was asked another process may have been first; or it is unreadable
-            if known(entry) is None:
-                part.replace(record)
-        except OSError:  # a file system without links
-            part.replace(record)
-    return known(entry) or seen
+    if before is None:
+        with suppress(FileExistsError):  # since `before` was asked another process may have been first
+            record(entry, seen, replace=False)
+            return seen
+        before = known(entry)
+    if before is None:  # what stands there is unreadable
+        record(entry, seen)
+    return before or seen
 
 
-def forget(entry: ModelEntry) -> None:
-    """Drop the recorded hash, so that the next file of that name counts as first seen."""
-    with suppress(FileNotFoundError):
-        _record_file(entry).unlink()
+def record(entry: ModelEntry, seen: FileHash, *, replace: bool = True) -> None:
+    """Let the hash of `seen` count from now on; a warning where it cannot be written down.
+
+    Raises:
+        FileExistsError: there is a record, which shall not be replaced.
+    """
+    path = _record_file(entry)
+    try:
+        with atomic_write(path, replace=replace) as file:
+            file.write(json.dumps(asdict(seen)).encode())
+    except FileExistsError:
+        raise
+    except OSError as error:
+        _warn_once(f"{path} cannot be written ({error.strerror}): a later file cannot be compared with this one")
 
 
 def checked_file(entry: ModelEntry) -> Path:
@@ -96,13 +111,6 @@ def _record_file(entry: ModelEntry) -> Path:
     return weights_dir() / "hashes" / f"{entry.name}.json"
 
 
-def _recorded(entry: ModelEntry) -> FileHash | None:
-    record = _record_file(entry)
-    try:
-        values = json.loads(record.read_text("utf-8"))
-        return FileHash(str(values["sha256"]), int(values["size"]))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        log.warning("%s is unreadable (%s): the next file fetched sets the hash anew", record, error)
-        return None
+@lru_cache(maxsize=1024)
+def _warn_once(message: str) -> None:
+    log.warning("%s", message)

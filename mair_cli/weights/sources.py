@@ -11,15 +11,18 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from mair_cli.errors import DownloadError, UsageError
+from mair_cli.store.addresses import masked
+from mair_cli.store.atomic import atomic_write
 from mair_cli.store.download import NotThereError, ProgressCallback, fetch_file
-from mair_cli.store.files import check_space
+from mair_cli.store.files import check_space, disk_errors_as
+from mair_cli.store.paths import expanded
 from mair_cli.weights.catalog import ModelEntry
 from mair_cli.weights.drive import fetch_from_drive
 
-__all__ = ["Source", "all_sources", "parse_source"]
+__all__ = ["WeightSource", "all_sources", "parse_source"]
 
 SUFFIXES = (".pth", ".ckpt", ".pt", ".safetensors")
 
@@ -27,11 +30,11 @@ Bring = Callable[[ModelEntry, Path, "ProgressCallback | None"], str]
 
 
 @dataclass(frozen=True)
-class Source:
+class WeightSource:
     """One place.
 
     Attributes:
-        name: as messages call it.
+        name: as messages call it, secrets in addresses masked.
         bring: copies the entry's file to the path; returns the name it had; raises DownloadError.
         online: whether it needs the network.
         exact: whether it names one file, which the user therefore wants and no other.
@@ -43,7 +46,7 @@ class Source:
     exact: bool = False
 
 
-def all_sources(named: str | None) -> Iterator[Source]:
+def all_sources(named: str | None) -> Iterator[WeightSource]:
     """Where to look, in order: what `--from` names, the places in `MAIR_MIRROR`, the authors' Google Drive.
 
     Raises:
@@ -56,30 +59,47 @@ def all_sources(named: str | None) -> Iterator[Source]:
             return
     for mirror in os.environ.get("MAIR_MIRROR", "").split():
         yield parse_source(mirror, "MAIR_MIRROR")
-    yield Source("the authors' Google Drive", fetch_from_drive)
+    yield WeightSource("the authors' Google Drive", fetch_from_drive)
 
 
-def parse_source(text: str, flag: str) -> Source:
+def parse_source(text: str, flag: str) -> WeightSource:
     """Understand a file, a folder, an http(s) address or a Hugging Face repository's name (`owner/name[@revision]`).
 
     Raises:
         UsageError: it is none of these; names `flag`.
     """
-    path = Path(text).expanduser()
-    if text and path.is_dir():
-        return Source(str(path), lambda entry, target, progress: _from_folder(path, entry, target, progress), False)
-    if path.is_file():
-        return Source(str(path), lambda _, target, progress: _copy(path, target, progress), False, exact=True)
-    if text.startswith(("http://", "https://")):
-        exact = urlsplit(text).path.lower().endswith(SUFFIXES)
-        return Source(text, _at(text) if exact else _below(text), exact=exact)
+    path = expanded(text)
+    if text and os.path.isdir(path):  # noqa: PTH112  (Path's own raises for names too long, such as signed addresses)
+        return WeightSource(
+            str(path), lambda entry, target, progress: _from_folder(path, entry, target, progress), False
+        )
+    if os.path.isfile(path):  # noqa: PTH113
+        return WeightSource(str(path), lambda _, *to: _copy(path, *to), online=False, exact=True)
+    if text.lower().startswith(("http://", "https://")):
+        exact = _address(text, flag).path.lower().endswith(SUFFIXES)
+        return WeightSource(masked(text), _at(text) if exact else _below(text), exact=exact)
     repository = re.fullmatch(r"(?:hf://)?([\w.-]+/[\w.-]+?)(?:@([\w./-]+))?", text)
     if repository and not text.startswith((".", "/", "~")) and not text.lower().endswith(SUFFIXES):
         hub = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
-        return Source(f"{hub}/{repository[1]}", _below(f"{hub}/{repository[1]}/resolve/{repository[2] or 'main'}"))
+        _address(hub, "HF_ENDPOINT")
+        base = f"{hub}/{repository[1]}"
+        return WeightSource(masked(base), _below(f"{base}/resolve/{repository[2] or 'main'}"))
     raise UsageError(
-        f"{flag} {text}: no such file or folder, and neither a web address nor a Hugging Face repository (owner/name)."
+        f"{flag} {masked(text)}: no such file or folder, and neither a web address nor a Hugging Face repository "
+        "(owner/name)."
     )
+
+
+def _address(text: str, flag: str) -> SplitResult:
+    """The parts of an http(s) address; raises UsageError, which names `flag`, for one without a host."""
+    try:
+        parts = urlsplit(text)
+        complete = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:  # brackets that do not close, a port that is no number
+        complete = False
+    if not complete or parts.scheme not in ("http", "https"):
+        raise UsageError(f"{flag} {masked(text)}: not a web address that can be fetched.")
+    return parts
 
 
 def _names(entry: ModelEntry) -> tuple[str, ...]:
@@ -94,17 +114,11 @@ def _from_folder(folder: Path, entry: ModelEntry, target: Path, progress: Progre
 
 
 def _copy(path: Path, target: Path, progress: ProgressCallback | None) -> str:
-    try:
-        size = path.stat().st_size
-    except OSError as error:
-        raise DownloadError(f"it cannot be read ({error.strerror})") from error
-    target.parent.mkdir(parents=True, exist_ok=True)
-    check_space(target.parent, size)
-    try:
+    with disk_errors_as(DownloadError, f"{path} cannot be read"):
         source = path.open("rb")
-    except OSError as error:
-        raise DownloadError(f"it cannot be read ({error.strerror})") from error
-    with source, target.open("xb") as file:
+        size = path.stat().st_size
+    check_space(target.parent, size)
+    with source, atomic_write(target) as file:
         shutil.copyfileobj(source, file, 1 << 20)
     if progress is not None:
         progress(size, size)

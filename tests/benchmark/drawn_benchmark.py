@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +24,14 @@ def draw(height: int, width: int, seed: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class DrawnBenchmark:
-    """Makes benchmarks of the three pictures, ×2; all made by one of these share their state."""
+    """Makes benchmarks of the three pictures, ×2; all made by one of these share their state.
+
+    Each stands for a process of its own: the one before it has ended when the next is made, as far as locks go.
+    """
 
     folder: Path
     state: Path
+    made: list[Benchmark] = field(default_factory=list)
 
     @classmethod
     def below(cls, parent: Path) -> DrawnBenchmark:
@@ -45,7 +49,10 @@ class DrawnBenchmark:
         settings: dict[str, object] | None = None,
         chosen: list[Sample] | None = None,
     ) -> Benchmark:
-        return Benchmark(
+        for earlier in self.made:
+            for state in earlier.outcome.states.values():
+                state.close()
+        new = Benchmark(
             Protocol("sr", 2),
             find_samples(self.folder, "sr", 2).samples if chosen is None else chosen,
             state_root=self.state,
@@ -53,3 +60,5 @@ class DrawnBenchmark:
             keep_outputs=keep_outputs,
             on_row=on_row,
         )
+        self.made.append(new)
+        return new

@@ -171,18 +171,54 @@ def test_several_methods_keep_their_states_apart(benchmark: DrawnBenchmark) -> N
     assert len(run.outcome.rows) == 9
 
 
-def test_state_folder_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Path) -> None:
-    blocker = tmp_path / "file"
-    blocker.write_text("")
-    state = RunState(blocker / "state", keep_outputs=False)
-    row = Row("a", "m", "d", 1, 1, Measurement(1, 1, 1, 1), 1.0)
-    with pytest.raises(MairError, match="file"):
-        state.add(row, None)
+ROW = Row("a", "m", "d", 1, 1, Measurement(1, 1, 1, 1), 1.0)
+
+
+def test_a_state_that_cannot_be_kept_does_not_stop_the_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").write_text("in the way")
+    state = RunState(tmp_path / "file" / "state", keep_outputs=True)
+    assert not state.resumable
+    output = np.full((3, 4, 3), 7, np.uint8)
+    state.add(ROW, output)
+    np.testing.assert_array_equal(state.output("a"), output)
+    assert [record.message.count("cannot be resumed") for record in caplog.records] == [1]
+    folder = state.folder
+    state.close()
+    assert not folder.exists()
+
+
+def test_an_equal_run_at_the_same_time_keeps_to_itself(tmp_path: Path) -> None:
+    first = RunState(tmp_path / "s", keep_outputs=False)
+    first.add(ROW, None)
+    second = RunState(tmp_path / "s", keep_outputs=False)
+    assert not second.resumable
+    assert second.find("a", "d") is None
+    second.add(ROW, None)
+    second.clear()
+    second.close()
+    first.close()
+    assert RunState(tmp_path / "s", keep_outputs=False).find("a", "d") == ROW
+
+
+@pytest.mark.parametrize("damage", [b"\xff\xfe", b"{}", b"[]", b"null"])
+def test_lines_that_nothing_can_be_made_of_are_measured_again(tmp_path: Path, damage: bytes) -> None:
+    state = RunState(tmp_path / "s", keep_outputs=False)
+    state.add(ROW, None)
+    state.close()
+    path = tmp_path / "s" / "rows.jsonl"
+    path.write_bytes(damage + b"\n" + path.read_bytes())
+    again = RunState(tmp_path / "s", keep_outputs=False)
+    assert again.images == {"a"}
+    again.close()
+    path.write_bytes(path.read_bytes().replace(b'"psnr_y": 1', b'"psnr_y": 9'))
+    assert RunState(tmp_path / "s", keep_outputs=False).images == set()
 
 
 def test_infinite_psnr_survives_the_state(tmp_path: Path) -> None:
     row = Row("a", "m", "d", 1, 1, Measurement(float("inf"), 1, float("inf"), 1), 1.0, 5)
-    RunState(tmp_path / "s", keep_outputs=False).add(row, None)
+    first = RunState(tmp_path / "s", keep_outputs=False)
+    first.add(row, None)
+    first.close()
     assert RunState(tmp_path / "s", keep_outputs=False).find("a", "d") == row
 
 

@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
 import math
 import os
 import re
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import torch
+from drawn_benchmark import DrawnBenchmark
+from jinja2 import UndefinedError
+from markupsafe import escape
 from PIL import Image
 
-from mair_cli.benchmark.page import Cell, Column, Layer, embed, fill, table, viewer
+from mair_cli.benchmark.html import render_html
+from mair_cli.benchmark.methods import BaselineMethod
+from mair_cli.benchmark.page import _environment, embed, render
 from mair_cli.benchmark.peak_memory import PeakMemory
 from mair_cli.benchmark.plot import Point, Reference, quality_time_plot
-from mair_cli.measure.differences import most_different_spot
+from mair_cli.benchmark.published import PublishedFigure
+from mair_cli.benchmark.report import BenchmarkReport
+from mair_cli.benchmark.runs import Outcome
+from mair_cli.measure.protocol import Protocol
 
 
 def _decoded(address: str) -> np.ndarray:
@@ -43,26 +55,74 @@ def test_lossy_pictures_are_close_and_smaller() -> None:
     assert np.abs(_decoded(embed(image, lossless=False)).astype(int) - image).mean() < 12
 
 
-def test_names_cannot_break_out_of_the_page() -> None:
-    image = np.zeros((4, 4, 3), np.uint8)
-    evil = '"><script>alert(1)</script>'
-    text = fill(evil, viewer(evil, [Layer(evil, image, evil), Layer("b", image)]))
+@pytest.fixture
+def page(tmp_path: Path) -> Callable[[str], str]:
+    """The page of a benchmark in which everything that has a name has the given one."""
+    run = DrawnBenchmark.below(tmp_path)(keep_outputs=True)
+    for name in ("bicubic", "nearest"):
+        run.run(BaselineMethod(name, Protocol("sr", 2)))
+
+    def made(name: str) -> str:
+        outcome = run.outcome
+        names = {info.name: name * (index + 1) for index, info in enumerate(outcome.methods)}
+        methods = [replace(info, name=names[info.name], description=name) for info in outcome.methods]
+        rows = [replace(row, method=names[row.method]) for row in outcome.rows]
+        rows[-1] = replace(rows[-1], measurement=None, error=name)
+        states = {names[method]: state for method, state in outcome.states.items()}
+        figure = PublishedFigure(name, "sr", "Set5", 2, 30.0, None, name, True, name, name)
+        return render_html(
+            BenchmarkReport(
+                name,
+                Outcome(outcome.protocol, outcome.samples, methods, rows, states),
+                {name: name},
+                {name: name},
+                [figure],
+                full_set=3,
+                problems=[name],
+                notes=[name],
+            )
+        )
+
+    return made
+
+
+def test_names_cannot_break_out_of_the_page(page: Callable[[str], str]) -> None:
+    evil = "\"'><script>alert(1)</script>&amp;"
+    text = page(evil)
     assert "<script>alert" not in text
-    assert "{{" not in text
+    assert text.count("<script>") == 1
+    assert text.count(html.escape(evil)) + text.count(str(escape(evil))) > 15
+    assert not re.search(r"""=["'][^"'>]*["']><script>alert""", text)
 
 
-def test_braces_in_names_are_left_alone() -> None:
-    assert "{{body}}" in fill("{{body}}", "text")
+def test_braces_in_names_are_left_alone(page: Callable[[str], str]) -> None:
+    text = page("{{ 7 * 6 }}{% raw %}")
+    assert "{{ 7 * 6 }}{% raw %}" in text
+    assert "42{%" not in text
 
 
-def test_table_sorts_by_value_and_keeps_its_foot_apart() -> None:
-    text = table(
-        [Column("n", numeric=False), Column("x")],
-        [[Cell("a", "a"), Cell("∞", math.inf)]],
-        foot=[Cell("mean"), Cell("1")],
-    )
-    assert 'data-value="Infinity"' in text
-    assert re.search(r"<tbody><tr>.*a.*</tr></tbody><tfoot>", text)
+def test_name_that_the_template_lacks_is_an_error() -> None:
+    with pytest.raises(UndefinedError):
+        render("comparison.html", title="a")
+
+
+def test_table_sorts_by_value_and_keeps_its_foot_apart(page: Callable[[str], str]) -> None:
+    (table,) = re.findall(r'<table class="sortable wide">.*?</table>', page("x"), re.DOTALL)
+    body, foot = re.fullmatch(r".*<tbody>(.*)</tbody>\s*<tfoot>(.*)</tfoot>.*", table, re.DOTALL).groups()  # type: ignore[union-attr]
+    assert body.count("<tr>") == 3
+    assert foot.count("<tr>") == 1
+    assert "mean" in foot
+    assert "mean" not in body
+    widths = [len(re.findall("<t[dh]", row)) for row in re.findall("<tr>.*?</tr>", body + foot, re.DOTALL)]
+    assert widths == [2 + 3 * 2] * 4
+    for psnr, shown in re.findall(r'<td class="psnr"[^>]* data-value="([^"]*)">([^<]*)</td>', body):
+        assert f"{float(psnr):.2f}" == shown
+
+
+def test_infinite_psnr_sorts_above_all_others() -> None:
+    template = '{% from "parts.html" import cell %}{{ cell("∞", value) }}{{ cell("x") }}'
+    text = _environment().from_string(template).render(value=math.inf)
+    assert re.findall(r'data-value="(.*?)">(.*?)<', text) == [("Infinity", "∞"), ("", "–")]
 
 
 def _texts(drawing: str) -> list[str]:
@@ -99,23 +159,6 @@ def test_plot_takes_any_range(points: list[Point]) -> None:
 
 def test_plot_without_finite_points_is_left_out() -> None:
     assert quality_time_plot([Point("equal", 1.0, math.inf)], [], "Y") == ""
-
-
-def test_detail_is_where_images_differ_most() -> None:
-    first = np.full((100, 140, 3), 80, np.uint8)
-    second = first.copy()
-    second[60:90, 95:125] = 200
-    spot = most_different_spot([first, second, first], side=24)
-    assert spot.side == 24
-    assert 60 <= spot.top <= 66
-    assert 95 <= spot.left <= 101
-    assert spot.cut(second).shape == (24, 24, 3)
-    assert spot.difference == pytest.approx(120 * 219 / 255)
-
-
-def test_detail_of_a_small_image_is_the_whole_image() -> None:
-    image = np.zeros((9, 20, 3), np.uint8)
-    assert most_different_spot([image, image], side=64).side == 9
 
 
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="the peak cannot be set back here")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mair_cli.benchmark.methods import MethodInfo
-from mair_cli.benchmark.published import counterpart, published_figures
+from mair_cli.benchmark.published import _all_figures, counterpart, published_figures, published_images
 from mair_cli.datasets.benchmark_sets import catalogue
 from mair_cli.measure.protocol import Protocol
 
@@ -53,3 +53,19 @@ def test_only_the_very_same_weights_are_claimed_to_be_a_published_row(
     figures = published_figures("Set5", Protocol("sr", 4))
     found = counterpart(MethodInfo("any", "model", "", model=model), figures, ensemble)
     assert (found.method if found else None) == method
+
+
+def test_it_is_known_for_every_set_how_many_images_its_published_means_cover() -> None:
+    for name in {figure.dataset for figure in _all_figures()}:
+        known = catalogue().get(name)
+        assert (known.images if known else published_images(name) or 0) >= 5, name
+    assert published_images("holiday") is None
+
+
+@pytest.mark.parametrize(("quality", "psnr"), [(10, (30.27, 30.37)), (30, (33.74, 33.81)), (40, (34.53, 34.64))])
+def test_jpeg_removal_has_its_methods_own_figures(quality: int, psnr: tuple[float, float]) -> None:
+    figures = [figure for figure in _all_figures() if (figure.task, figure.setting) == ("dejpeg", quality)]
+    assert [(figure.method, figure.psnr) for figure in figures] == list(
+        zip(("MambaIR", "MambaIRv2"), psnr, strict=True)
+    )
+    assert all(figure.primary and figure.dataset == "Classic5" for figure in figures)

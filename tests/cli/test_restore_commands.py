@@ -215,7 +215,9 @@ def test_an_input_survives_even_overwrite(way: str) -> None:
         (("upscale", "a.png", "--sacle", "4"), "--scale"),
         (("denoise", "a.png"), "--sigma"),
         (("denoise", "a.png", "--sigma", "25", "--real"), "exclude each other"),
-        (("denoise", "a.png", "--sigma", "0"), "--sigma 0"),
+        (("denoise", "a.png", "--sigma", "75.5"), "--sigma 75.5"),
+        (("denoise", "a.png", "--sigma", "25", "--jpeg", "101"), "--jpeg 101"),
+        (("upscale", "a.png", "--jpeg", "on"), "--jpeg on"),
         (("denoise", "a.png", "--sigma", "75.1"), "--sigma 75.1"),
         (("denoise", "a.png", "--sigma", "nan"), "--sigma nan"),
         (("denoise", "a.png", "--real"), "mair download mair-realdn"),
@@ -387,3 +389,15 @@ def test_every_back_end_that_works_here_gives_the_same_picture() -> None:
         assert mair("upscale", "a.png", "-o", f"{backend}.png", "--backend", backend).code == 0
     first, second = (np.asarray(Image.open(f"{name}.png")).astype(int) for name in ("numba", "reference"))
     assert np.abs(first - second).max() <= 1
+
+
+def test_a_batch_goes_on_past_a_name_too_long_and_over_its_own_results() -> None:
+    long = photo("n" * 248 + ".png")
+    photo("a.png")
+    first = mair("upscale", "*.png", "--scale", 2)
+    assert first.code == 1
+    assert long.name in first.err
+    assert Path("a_mair_x2.png").exists()
+    again = mair("upscale", "*.png", "--scale", 2, "--skip-existing")
+    assert "left out, being results of earlier runs" in again.err
+    assert [path.name for path in Path().glob("*_mair_*")] == ["a_mair_x2.png"]

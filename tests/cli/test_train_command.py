@@ -93,15 +93,54 @@ def test_options_win_over_the_recipe_and_a_dry_run_writes_nothing() -> None:
         (("tiny.toml", "--images", "nowhere"), 2, "nowhere"),
         (("tiny.toml", "--set", "data.patch=30"), 1, "smaller than a patch"),
         (("tiny.toml", "--device", "gpu"), 2, "--device gpu"),
-        (("tiny.toml", "--set", "training.start_from=no.safetensors"), 1, "no.safetensors"),
+        (("tiny.toml", "--set", "training.start_from=no.safetensors"), 2, "no.safetensors"),
+        (("tiny.toml", "--backend", "mamba-ssm"), 2, "mamba-ssm"),
+        (("tiny.toml", "--set", "training.learning_rate=nan"), 2, "training.learning_rate"),
+        (("tiny.toml", "--set", "training.clip=-1"), 2, "training.clip"),
+        (("tiny.toml", "--set", "data.workers=0"), 2, "data.workers"),
+        (("tiny.toml", "--set", "name=.."), 2, "name = '..'"),
+        (("tiny.toml", "--images", "-"), 2, "folder of images: -"),
+        (("tiny.toml", "--images", "/dev/zero"), 2, "neither a file nor a folder: /dev/zero"),
+        (("/dev/zero",), 2, "/dev/zero is no recipe"),
     ],
 )
-def test_what_cannot_work_ends_in_one_line(arguments: tuple[str, ...], code: int, says: str) -> None:
-    ran = mair("train", *arguments)
+@pytest.mark.parametrize("dry", [False, True])
+def test_what_cannot_work_ends_in_one_line(arguments: tuple[str, ...], code: int, says: str, dry: bool) -> None:
+    ran = mair("train", *arguments, *(["--dry-run"] if dry else []))
     assert ran.code == code
     assert says in ran.err
     assert "Traceback" not in ran.err
+    assert "defect" not in ran.err
     assert not Path("runs/tiny/state.pt").exists()
+
+
+PUBLISHED = sorted((Path(__file__).parents[2] / "recipes" / "published").glob("*.toml"))
+
+
+@pytest.mark.parametrize("recipe", PUBLISHED, ids=lambda path: path.stem)
+def test_published_recipes_are_accepted_once_they_have_images(recipe: Path) -> None:
+    for folder in ("inputs", "targets"):
+        photo(f"{folder}/large.png", 276, 260)
+    photo("large.png", 276, 260)
+    ran = mair("train", recipe, "--dry-run", "--images", "large.png", "--set", "training.start_from=''")
+    if "[data]\npairs" in recipe.read_text("utf-8"):
+        assert (ran.code, "exclude each other" in ran.err) == (2, True)
+        ran = mair("train", recipe, "--dry-run", "--set", "data.pairs=['inputs', 'targets']")
+    assert ran.code == 0, ran.err
+    assert "1 images to train on" in ran.err
+    assert not Path("runs").exists()
+
+
+def test_damaged_files_are_named_and_left_out_unless_strict() -> None:
+    Path("images/torn.png").write_bytes(Path("images/a.png").read_bytes()[:100])
+    for dry in ([], ["--dry-run"]):
+        strict = mair("train", "tiny.toml", "--set", "data.strict=true", *dry)
+        assert strict.code == 1
+        assert "torn.png" in strict.err
+    ran = mair("train", "tiny.toml", "--set", "validation.holdout=0", "--dry-run")
+    assert ran.code == 0
+    assert "torn.png" in ran.err
+    assert "3 images to train on" in ran.err
 
 
 def test_images_shared_with_a_forbidden_folder_are_listed() -> None:

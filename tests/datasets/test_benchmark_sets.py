@@ -125,7 +125,7 @@ def test_sets_are_found_under_the_spellings_that_papers_use(spelling: str, name:
     ],
 )
 def test_only_the_files_that_a_task_needs_are_asked_for(name: str, task: str, scale: int, count: int) -> None:
-    assert len(catalogue()[name].files_for(task, scale)) == count  # type: ignore[arg-type]
+    assert len(catalogue()[name].files_for(task, scale)) == count
 
 
 # ------------------------------------------------------------------------------------------ finding

@@ -14,7 +14,7 @@ from mair_cli.images.io import Picture
 from mair_cli.jobs.batch import AlphaChoice, Outcome, Streams, Treatment, restore_job, restore_picture
 from mair_cli.jobs.naming import Source
 from mair_cli.jobs.plan import Job, Request, plan
-from mair_cli.networks import build_network
+from mair_cli.networks import MaIRConfig, build_network
 from mair_cli.networks.settings import config_from_mapping
 from mair_cli.restore.restorer import Restorer
 from mair_cli.weights.checkpoint import save_checkpoint
@@ -140,8 +140,26 @@ def test_an_opaque_picture_stays_exactly_opaque(enlarger: Restorer) -> None:
 def test_the_noise_level_is_estimated_and_told(denoiser: Restorer, picture: Callable[..., Source]) -> None:
     outcome = run(Job(picture("a.png", 40, 40), Path("out.png"), "PNG"), denoiser, Treatment("denoise"))
     assert outcome.error is None
-    assert outcome.sigma is not None
-    assert 50 < outcome.sigma <= 75  # uniform noise has a standard deviation of 74 of 255
+    assert outcome.levels.sigma is not None
+    assert outcome.levels.sigma_origin == "estimated"
+    assert 50 < outcome.levels.sigma <= 75  # uniform noise has a standard deviation of 74 of 255
+
+
+def test_the_quality_that_a_file_tells_reaches_the_network_and_not_the_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = MaIRConfig(upscale=2, embed_dim=8, depths=(1,), noise_level_map=True, jpeg_level_map=True)
+    save_checkpoint(tmp_path / "w.safetensors", build_network(config).state_dict(), config, {})
+    restorer = Restorer("sr", weights=tmp_path / "w.safetensors", device="cpu")
+    drawn = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 24, 3), dtype=np.uint8))
+    drawn.save("a.jpg", quality=64)
+    drawn.save("b.png")
+    for name, quality in (("a.jpg", 64), ("b.png", None)):
+        outcome = run(Job(Source(Path(name)), Path(f"out-{name}"), None), restorer, Treatment("sr"))
+        assert outcome.error is None
+        assert outcome.levels.jpeg == quality
+    assert restore_picture(Picture(np.zeros((4, 4, 3), np.uint8)), restorer).jpeg_quality is None
 
 
 def test_an_image_too_small_to_estimate_from_fails_alone(denoiser: Restorer, picture: Callable[..., Source]) -> None:
@@ -167,3 +185,11 @@ def test_one_outcome_tells_sizes_time_and_figures(enlarger: Restorer, picture: C
     assert outcome.seconds > 0
     assert outcome.measurement is not None
     assert Path("o_compare.png").is_file()
+
+
+def test_a_name_too_long_for_its_result_fails_alone(picture: Callable[..., Source]) -> None:
+    long, short = picture("n" * 248 + ".png"), picture("a.png")
+    jobs = plan([long, short], Request("_mair_x4", compare=True))
+    assert [job.problem is None for job in jobs] == [False, True]
+    assert "too long" in str(jobs[0].problem)
+    assert str(jobs[1].destination) == "a_mair_x4.png"

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from mair_cli.errors import UsageError
-from mair_cli.jobs.naming import Found, Source, check_targets, collect, companion, name_suffix, place
+from mair_cli.jobs.naming import Found, Source, check_targets, collect, companion, place
+from mair_cli.jobs.plan import is_image_name
+from mair_cli.tasks import TASKS
 
 
 def is_image(name: str) -> bool:
@@ -56,7 +58,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_the_suffix_says_what_was_done(task: str, scale: int, sigma: float | None, expected: str) -> None:
-    assert name_suffix(task, scale=scale, sigma=sigma) == expected
+    assert TASKS[task].result_suffix(scale=scale, sigma=sigma) == expected
 
 
 def test_files_folders_globs_and_stdin_mix(here: Path) -> None:
@@ -109,7 +111,7 @@ def test_missing_inputs_are_reported_beside_those_found_and_refused_alone(here: 
     assert [name for name, _ in result.problems] == ["gone.png", "none*.png", "empty", ""]
     with pytest.raises(UsageError, match=r"gone\.png: no such file"):
         found("gone.png")
-    with pytest.raises(UsageError, match=r"no images in this folder; --recursive"):
+    with pytest.raises(UsageError, match=r"no images in this folder; `recursive`"):
         found("empty")
 
 
@@ -150,7 +152,7 @@ def test_the_current_folder_has_a_name_too(here: Path, monkeypatch: pytest.Monke
 
 
 def test_standard_input_needs_an_output() -> None:
-    with pytest.raises(UsageError, match="--output FILE"):
+    with pytest.raises(UsageError, match="`output`"):
         placed([Source(None)])
 
 
@@ -211,7 +213,7 @@ def test_an_input_is_never_overwritten(here: Path, way: str) -> None:
 def test_existing_results_are_refused_unless_taken_care_of(here: Path) -> None:
     touch(*(here / f"{letter}.png" for letter in "abcde"))
     targets = [(letter, Path(f"{letter}.png")) for letter in "abcde"]
-    with pytest.raises(UsageError, match=r"a\.png, b\.png, c\.png and 2 more exist already: --overwrite"):
+    with pytest.raises(UsageError, match=r"a\.png, b\.png, c\.png and 2 more exist already: `overwrite`"):
         check_targets(targets, protected=[], may_exist=False)
     check_targets(targets, protected=[], may_exist=True)
     Path("dangling.png").symlink_to("nowhere.png")
@@ -227,3 +229,25 @@ def test_places_that_cannot_be_written_to_are_found_before_any_work(here: Path) 
     with pytest.raises(UsageError, match="is a folder"):
         check_targets([("a", Path("folder.png"))], protected=[], may_exist=True)
     check_targets([("a", Path("new/deep/a.png"))], protected=[], may_exist=False)
+
+
+def test_the_same_glob_again_leaves_its_own_results_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = ["a.png", "a_mair_x4.png", "a_mair_x4_compare.png", "b.jpg", "b_jpg_mair_s25.jpg", "c_mair_x2.png"]
+    for name in names:
+        Path(name).touch()
+    for arguments in (["*"], names):
+        found = collect(arguments, recursive=False, is_image=is_image_name)
+        assert [source.name for source in found.sources] == ["a.png", "b.jpg", "c_mair_x2.png"]
+        assert [path.name for path in found.results] == ["a_mair_x4.png", "a_mair_x4_compare.png", "b_jpg_mair_s25.jpg"]
+    alone = collect(["a_mair_x4.png"], recursive=False, is_image=is_image_name)
+    assert [source.name for source in alone.sources] == ["a_mair_x4.png"]
+
+
+def test_a_folder_of_results_beside_its_origin_is_not_searched(tmp_path: Path) -> None:
+    for name in ("trip/a.png", "trip_mair_x4/a.png", "lone_mair_x4/b.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    found = collect([str(tmp_path)], recursive=True, is_image=is_image_name)
+    assert [source.within.as_posix() for source in found.sources] == ["lone_mair_x4/b.png", "trip/a.png"]
+    assert found.results == (tmp_path / "trip_mair_x4",)

@@ -98,14 +98,15 @@ def test_rounding_is_to_the_nearest_and_clips() -> None:
 @pytest.mark.parametrize(
     ("task", "scale", "sigma", "flag"),
     [
-        ("sr", 5, None, "--scale 5"),
-        ("denoise", 2, 25.0, "--scale"),
-        ("sr", 4, 25.0, "--sigma"),
-        ("denoise", 1, None, "--sigma"),
-        ("denoise", 1, 0.0, "--sigma 0"),
-        ("denoise", 1, float("nan"), "--sigma"),
+        ("sr", 5, None, "`scale` 5"),
+        ("denoise", 2, 25.0, "`scale`"),
+        ("deblur", 1, 25.0, "`sigma`"),
+        ("dejpeg", 1, None, "`jpeg`"),
+        ("denoise", 1, None, "`sigma`"),
+        ("denoise", 1, 0.0, "`sigma` 0"),
+        ("denoise", 1, float("nan"), "`sigma`"),
     ],
 )
 def test_settings_that_do_not_go_together_name_the_flag(task: str, scale: int, sigma: float | None, flag: str) -> None:
     with pytest.raises(UsageError, match=flag):
-        Protocol(task, scale, sigma)  # type: ignore[arg-type]
+        Protocol(task, scale, sigma)

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from mair_cli.networks import build_network, set_backend
 from mair_cli.scan.dispatch import backend_status, selective_scan
 from mair_cli.scan.gpu.triton_scan import DEFAULT_TILING, Tiling, scan_tiled
+from mair_cli.scan.inputs import ScanInputs
 from mair_cli.weights.catalog import MODELS
 
 PARITY = {
@@ -74,7 +75,7 @@ def usable_backends() -> list[str]:
     return found
 
 
-def with_backend(name: str) -> Callable[..., Tensor]:
+def with_backend(name: str) -> Callable[[ScanInputs], Tensor]:
     return partial(selective_scan, backend=name)
 
 
@@ -90,19 +91,19 @@ def check_parity(backends: list[str]) -> bool:
         say(f"{label:<12}{name:<12}{y:>10.1e}{found[worst]:>12.1e} {worst:<12}{'' if within else 'OUT OF BOUNDS'}")
     inputs = scan_inputs(PARITY["classic"], "cuda")
     for name in backends:
-        equal = torch.equal(with_backend(name)(*inputs), with_backend(name)(*inputs))
+        equal = torch.equal(with_backend(name)(inputs), with_backend(name)(inputs))
         say(f"{name}: two runs give {'the same bits' if equal else 'different bits'}")
     return good
 
 
-def scan_times(scan: Callable[..., Tensor], case: ScanCase, repeats: int) -> tuple[float, float]:
+def scan_times(scan: Callable[[ScanInputs], Tensor], case: ScanCase, repeats: int) -> tuple[float, float]:
     """Milliseconds forward, and forward plus backward."""
     inputs = scan_inputs(case, "cuda")
     with torch.inference_mode():
-        forward = milliseconds(lambda: scan(*inputs), repeats)
-    leaves = [tensor.requires_grad_() for tensor in inputs[:6]]
-    grad = torch.randn_like(scan(*leaves, inputs[6]))
-    both = milliseconds(lambda: torch.autograd.grad(scan(*leaves, inputs[6]), leaves, grad), repeats)
+        forward = milliseconds(lambda: scan(inputs), repeats)
+    leaves = [tensor.requires_grad_() for tensor in inputs if tensor.is_floating_point()]
+    grad = torch.randn_like(scan(inputs))
+    both = milliseconds(lambda: torch.autograd.grad(scan(inputs), leaves, grad), repeats)
     return forward, both
 
 

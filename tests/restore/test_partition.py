@@ -46,5 +46,5 @@ def test_the_reference_image_is_reproduced(golden: Path) -> None:
 
 def test_lack_of_memory_is_an_error_since_another_size_would_be_another_protocol() -> None:
     network = ShortOfMemory(repeat_pixels(1), lambda _, x: True)
-    with pytest.raises(MairError, match="--tile auto"):
+    with pytest.raises(MairError, match="`tile` auto"):
         run_partition(network, np.zeros((30, 30, 3), np.uint8), 1)

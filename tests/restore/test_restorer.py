@@ -13,6 +13,7 @@ import mair_cli
 from mair_cli.errors import BackendError, UsageError, WeightsNotFoundError
 from mair_cli.networks import MaIRConfig, build_network
 from mair_cli.restore.restorer import Restorer
+from mair_cli.restore.settings import Levels, RunSettings
 from mair_cli.weights import cache, catalog
 from mair_cli.weights.checkpoint import save_checkpoint
 
@@ -115,8 +116,8 @@ def test_half_precision_stays_near_full_precision(
 def test_the_noise_level_is_told_to_networks_that_take_it(any_level: Path, photograph: npt.NDArray[np.uint8]) -> None:
     restorer = Restorer("denoise", weights=any_level, device="cpu", sigma=50)
     image = photograph[:32, :32].astype(np.float32) / np.float32(255)
-    assert restorer.noise_level(image) == 50
-    assert restorer.noise_level(image, 10) == 10
+    assert restorer.levels(image).sigma == 50
+    assert restorer.levels(image, sigma=10).sigma == 10
     assert (restorer(image) != restorer(image, sigma=5)).any()
 
 
@@ -124,38 +125,94 @@ def test_auto_estimates_the_noise_level_of_each_image(any_level: Path, photograp
     restorer = Restorer("denoise", weights=any_level, device="cpu", sigma="auto")
     noise = np.random.default_rng(0).normal(0, 25, photograph.shape)
     noisy = np.rint((photograph + noise).clip(0, 255)).astype(np.uint8)
-    assert restorer.noise_level(noisy) == pytest.approx(25, rel=0.15)
-    assert 0 < (restorer.noise_level(np.full((40, 40), 90, np.uint8)) or 0) < 1
+    assert restorer.levels(noisy).sigma == pytest.approx(25, rel=0.15)
+    assert 0 < (restorer.levels(np.full((40, 40), 90, np.uint8)).sigma or 0) < 1
+
+
+@pytest.fixture(scope="module")
+def leveled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Enlarges ×2 and is told both levels, with weights that make them matter."""
+    torch.manual_seed(1)
+    config = MaIRConfig(upscale=2, embed_dim=8, depths=(1,), noise_level_map=True, jpeg_level_map=True)
+    network = build_network(config)
+    path = tmp_path_factory.mktemp("weights") / "leveled.safetensors"
+    save_checkpoint(path, network.state_dict(), config, {})
+    return path
+
+
+def test_the_quality_of_a_file_is_told_unless_the_user_knows_better(
+    leveled: Path, photograph: npt.NDArray[np.uint8]
+) -> None:
+    image = photograph[:16, :16]
+    by_file = Restorer("sr", weights=leveled, device="cpu")
+    assert by_file.levels(image, file_quality=60) == Levels(0.0, 60, "nothing known", "file")
+    assert by_file.levels(image) == Levels(0.0, None)
+    assert by_file.levels(image, file_quality=60, jpeg="off").jpeg is None
+    assert by_file.levels(image, file_quality=60, jpeg=30) == Levels(0.0, 30, "nothing known", "told")
+    told = Restorer("sr", weights=leveled, device="cpu", jpeg=30, sigma=5)
+    assert told.levels(image, file_quality=60) == Levels(5.0, 30, "told", "told")
+    assert (told(image) != by_file(image)).any()
+    np.testing.assert_array_equal(told(image), by_file(image, sigma=5, jpeg=30))
+
+
+def test_told_levels_reach_the_network_on_its_own_scale(leveled: Path, photograph: npt.NDArray[np.uint8]) -> None:
+    restorer = Restorer("sr", weights=leveled, device="cpu", tile=0, sigma=25, jpeg=75)
+    image = photograph[:20, :20].astype(np.float32) / np.float32(255)
+    with torch.inference_mode():
+        x = torch.from_numpy(image).permute(2, 0, 1)[None]
+        expected = restorer.network(x, noise_level=25 / 255, jpeg_level=0.25).clamp(0, 1)[0].permute(1, 2, 0)
+    np.testing.assert_allclose(restorer(image), expected.numpy(), atol=1e-6)
+
+
+def test_a_network_without_levels_takes_no_notice_and_says_so_once(
+    golden: Path, photograph: npt.NDArray[np.uint8], caplog: pytest.LogCaptureFixture
+) -> None:
+    restorer = Restorer("sr", weights=golden / "light_d1_x4.pth", stripe=8, device="cpu", sigma=10)
+    for _ in range(2):
+        assert restorer.levels(photograph[:8, :8], file_quality=50) == Levels()
+    assert [record.message.count("takes no notice") for record in caplog.records] == [1, 1]  # noise, JPEG
+
+
+def test_one_value_holds_all_settings_and_says_what_it_does_not_know(leveled: Path) -> None:
+    settings = RunSettings(task="sr", weights=leveled, device="cpu", sigma=3)
+    assert Restorer(settings).settings == Restorer("sr", weights=leveled, device="cpu", sigma=3).settings
+    with pytest.raises(UsageError, match="device"):
+        Restorer(settings, device="cpu")
+    assert settings.to_mapping()["weights"] == str(leveled)
+    assert settings.with_(stripe=4).to_mapping() != settings.to_mapping()
 
 
 def test_a_missing_noise_level_is_asked_for(any_level: Path) -> None:
-    with pytest.raises(UsageError, match="--sigma"):
+    with pytest.raises(UsageError, match="`sigma`"):
         Restorer("denoise", weights=any_level, device="cpu")(np.zeros((8, 8, 3), np.uint8))
 
 
 def test_other_networks_have_no_noise_level(upscaler: Restorer) -> None:
-    assert upscaler.noise_level(np.zeros((8, 8, 3), np.uint8), 25) is None
+    assert upscaler.levels(np.zeros((8, 8, 3), np.uint8), sigma=25).sigma is None
 
 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"tile": -1}, "--tile"),
-        ({"tile": "big"}, "--tile"),
-        ({"overlap": -1}, "--overlap"),
-        ({"tile": 64, "overlap": 40}, "--overlap"),
+        ({"tile": -1}, "`tile`"),
+        ({"tile": "big"}, "`tile`"),
+        ({"overlap": -1}, "`overlap`"),
+        ({"tile": 64, "overlap": 40}, "`overlap`"),
         ({"tile": 64, "partition": True}, "partition"),
-        ({"sigma": 0}, "--sigma"),
-        ({"sigma": 76}, "--sigma"),
-        ({"sigma": float("nan")}, "--sigma"),
-        ({"precision": "fp8"}, "--precision"),
-        ({"device": "tpu"}, "--device"),
+        ({"sigma": -1}, "`sigma`"),
+        ({"jpeg": 0}, "`jpeg`"),
+        ({"jpeg": True}, "`jpeg`"),
+        ({"tiel": 5}, "did you mean 'tile'"),
+        ({"sigma": 76}, "`sigma`"),
+        ({"sigma": float("nan")}, "`sigma`"),
+        ({"precision": "fp8"}, "`precision`"),
+        ({"device": "tpu"}, "`device`"),
         ({"backend": "magic"}, "magic"),
-        ({"scale": 5}, "--scale"),
-        ({"scale": 2, "weights": "light_d1_x4.pth", "stripe": 8}, "--scale"),
+        ({"scale": 5}, "`scale`"),
+        ({"scale": 2, "weights": "light_d1_x4.pth", "stripe": 8}, "`scale`"),
         ({"task": "denoise", "weights": "light_d1_x4.pth", "stripe": 8}, "denoise"),
-        ({"model": "mair-t-x4", "weights": "light_d1_x4.pth"}, "--weights"),
-        ({"stripe": 8}, "--weights"),
+        ({"model": "mair-t-x4", "weights": "light_d1_x4.pth"}, "`weights`"),
+        ({"stripe": 8}, "`weights`"),
         ({"task": "sr", "model": "mair-cdn-s25"}, "mair-cdn-s25"),
         ({"model": "mair-t-x5"}, "mair-t-x"),
         ({"task": "sharpen"}, "sharpen"),
@@ -170,7 +227,7 @@ def test_settings_that_cannot_be_are_refused_by_name(golden: Path, settings: dic
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU")
 def test_a_missing_gpu_is_said_not_worked_around(golden: Path) -> None:
-    with pytest.raises(BackendError, match="--device cuda"):
+    with pytest.raises(BackendError, match="`device` cuda"):
         Restorer(weights=golden / "light_d1_x4.pth", stripe=8, device="cuda")
 
 

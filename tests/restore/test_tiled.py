@@ -144,7 +144,7 @@ def test_a_whole_image_that_does_not_fit_is_tiled() -> None:
 
 def test_no_memory_at_all_ends_in_a_message_that_names_the_flag() -> None:
     network = ShortOfMemory(repeat_pixels(1), lambda _, x: True)
-    with pytest.raises(MairError, match="--tile"):
+    with pytest.raises(MairError, match="`tile`"):
         run_tiled(network, noise_image(64, 64, np.dtype(np.uint8)), 1, tile=64, overlap=8)
 
 
@@ -172,13 +172,13 @@ def test_values_are_clipped_and_rounded_to_the_nearest() -> None:
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_result_that_is_not_finite_is_an_error_not_a_black_picture(bad: float) -> None:
-    with pytest.raises(MairError, match="--precision fp32"):
+    with pytest.raises(MairError, match="`precision` fp32"):
         run_tiled(lambda x: x * bad, np.full((8, 8, 3), 9, np.uint8), 1, tile=0, overlap=0)
 
 
 def test_a_result_too_large_for_memory_says_its_size() -> None:
     image = np.broadcast_to(np.zeros(1, np.uint8), (2**24, 2**24, 3))
-    with pytest.raises(MairError, match=r"GiB.*--scale"):
+    with pytest.raises(MairError, match=r"GiB.*`scale`"):
         run_tiled(repeat_pixels(4), image, 4, tile=64, overlap=8)
 
 

@@ -24,13 +24,13 @@ def test_auto_falls_back_to_what_is_there() -> None:
 @no_gpu
 @pytest.mark.parametrize("name", ["cuda", "cuda:0", "cuda:7"])
 def test_a_missing_gpu_is_refused_with_the_way_out(name: str) -> None:
-    with pytest.raises(BackendError, match=f"--device {name}.*auto or cpu"):
+    with pytest.raises(BackendError, match=f"`device` {name}.*auto or cpu"):
         choose_device(name)
 
 
 @pytest.mark.skipif(torch.backends.mps.is_available(), reason="has an Apple GPU")
 def test_a_missing_apple_gpu_is_refused_with_the_way_out() -> None:
-    with pytest.raises(BackendError, match="--device mps"):
+    with pytest.raises(BackendError, match="`device` mps"):
         choose_device("mps")
 
 

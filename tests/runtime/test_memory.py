@@ -108,6 +108,17 @@ def test_real_failed_allocations_are_recognised() -> None:
     assert memory.is_out_of_memory(failure.value)
 
 
-@pytest.mark.parametrize("error", [ValueError("out of memory"), RuntimeError("size mismatch"), KeyboardInterrupt()])
+def test_other_words_for_it_are_recognised() -> None:
+    assert memory.is_out_of_memory(MemoryError())
+    assert memory.is_out_of_memory(RuntimeError("could not create a primitive"))
+    with pytest.raises(SystemError) as failure:
+        raise SystemError("returned a result with an exception set") from MemoryError()
+    assert memory.is_out_of_memory(failure.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ValueError("out of memory"), RuntimeError("size mismatch"), KeyboardInterrupt(), SystemError("bad call")],
+)
 def test_other_errors_are_not(error: BaseException) -> None:
     assert not memory.is_out_of_memory(error)

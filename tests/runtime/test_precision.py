@@ -22,5 +22,5 @@ def test_products_are_computed_in_the_named_precision(name: str, dtype: torch.dt
 
 def test_an_unknown_name_is_refused() -> None:
     assert PRECISIONS == ("fp32", "bf16", "fp16")
-    with pytest.raises(UsageError, match="--precision int8"):
+    with pytest.raises(UsageError, match="`precision` int8"):
         check_precision("int8", CPU)

@@ -8,8 +8,9 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor
 
-from mair_cli.scan.dispatch import reference_scan
+from mair_cli.scan.inputs import ScanInputs
 from mair_cli.scan.orders import scan_orders
+from mair_cli.scan.reference import reference_scan
 
 INPUTS: Final = ("u", "projections", "dt_weight", "dt_bias", "A", "skip")
 
@@ -25,8 +26,8 @@ class ScanCase(NamedTuple):
     rank: int
 
 
-def scan_inputs(case: ScanCase, device: str = "cpu", seed: int = 0) -> list[Tensor]:
-    """The seven arguments of a scan, such as a trained network may have: step sizes from 0.001 to a few units."""
+def scan_inputs(case: ScanCase, device: str = "cpu", seed: int = 0) -> ScanInputs:
+    """What a scan takes, such as a trained network may have: step sizes from 0.001 to a few units."""
     random = torch.Generator().manual_seed(seed)
 
     def normal(*size: int) -> Tensor:
@@ -34,7 +35,7 @@ def scan_inputs(case: ScanCase, device: str = "cpu", seed: int = 0) -> list[Tens
 
     length = case.height * case.width
     rates = torch.arange(1.0, case.states + 1) * (0.5 + torch.rand(4, case.channels, case.states, generator=random))
-    inputs = [
+    inputs = ScanInputs(
         normal(case.batch, length, case.channels),
         normal(case.batch, length, 4, case.rank + 2 * case.states),
         normal(4, case.channels, case.rank) * case.rank**-0.5,
@@ -42,16 +43,17 @@ def scan_inputs(case: ScanCase, device: str = "cpu", seed: int = 0) -> list[Tens
         -rates,
         normal(4, case.channels),
         torch.from_numpy(scan_orders(case.height, case.width, 4, True).copy()),
-    ]
-    return [tensor.to(device) for tensor in inputs]
+    )
+    return inputs.to(torch.device(device))
 
 
-def differences(scan: Callable[..., Tensor], inputs: list[Tensor], gradients: bool = True) -> dict[str, float]:
+def differences(scan: Callable[[ScanInputs], Tensor], inputs: ScanInputs, gradients: bool = True) -> dict[str, float]:
     """Largest difference from the reference in float64: in `y` absolute, in gradients relative to their largest."""
-    exact = [tensor.detach().double().requires_grad_() for tensor in inputs[:6]]
-    leaves = [tensor.detach().requires_grad_() for tensor in inputs[:6]]
-    expected = reference_scan(*[*exact, inputs[6]])
-    y = scan(*leaves, inputs[6])
+    *values, order = inputs
+    exact = [tensor.detach().double().requires_grad_() for tensor in values]
+    leaves = [tensor.detach().requires_grad_() for tensor in values]
+    expected = reference_scan(ScanInputs(*[*exact, order]))
+    y = scan(ScanInputs(*[*leaves, order]))
     found = {"y": float((y - expected).detach().abs().max())}
     if gradients:
         weights = torch.randn(y.shape, generator=torch.Generator().manual_seed(1)).to(y)

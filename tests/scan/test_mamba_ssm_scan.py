@@ -6,6 +6,7 @@ Where there is no GPU, the kernel is a stand-in that is as strict as the real on
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,7 +18,8 @@ from scan_cases import INPUTS, ScanCase, differences, scan_inputs
 from torch import Tensor
 
 from mair_cli.errors import BackendError
-from mair_cli.scan.gpu import mamba_ssm_scan
+from mair_cli.scan.gpu.mamba_ssm_scan import BACKEND
+from mair_cli.scan.inputs import ScanInputs
 
 MODULE = "selective_scan_cuda"
 
@@ -37,24 +39,25 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("standin")
 @pytest.mark.parametrize("case", [ScanCase(1, 1, 1, 3, 2, 1), ScanCase(2, 3, 5, 6, 1, 2), ScanCase(1, 9, 4, 10, 16, 3)])
 def test_scan_and_gradients_equal_the_reference(case: ScanCase) -> None:
-    found = differences(mamba_ssm_scan.scan, scan_inputs(case))
+    found = differences(BACKEND.scan, scan_inputs(case))
     assert set(found) == {"y", *INPUTS}
     assert max(found.values()) < 1e-5
 
 
 @pytest.mark.usefixtures("standin")
 def test_strided_inputs_reach_the_kernel_as_it_demands() -> None:
-    inputs = [t.transpose(0, -1).contiguous().transpose(0, -1) for t in scan_inputs(ScanCase(2, 2, 3, 4, 2, 2))]
-    assert max(differences(mamba_ssm_scan.scan, inputs).values()) < 1e-5
+    straight = scan_inputs(ScanCase(2, 2, 3, 4, 2, 2))
+    inputs = ScanInputs(*(t.transpose(0, -1).contiguous().transpose(0, -1) for t in straight))
+    assert max(differences(BACKEND.scan, inputs).values()) < 1e-5
 
 
 @pytest.mark.usefixtures("standin")
 def test_bfloat16_under_autocast_is_computed_in_float32() -> None:
     inputs = scan_inputs(ScanCase(1, 3, 3, 4, 2, 1))
-    rough = [inputs[0].bfloat16(), inputs[1].bfloat16(), *inputs[2:]]
-    exact = mamba_ssm_scan.scan(*[t.float() if t.is_floating_point() else t for t in rough])
+    rough = replace(inputs, u=inputs.u.bfloat16(), projections=inputs.projections.bfloat16())
+    exact = BACKEND.scan(replace(rough, u=rough.u.float(), projections=rough.projections.float()))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        y = mamba_ssm_scan.scan(*rough)
+        y = BACKEND.scan(rough)
     assert y.dtype == torch.bfloat16
     assert torch.equal(y, exact.bfloat16())
 
@@ -63,7 +66,7 @@ def test_sequence_of_several_kernel_chunks_passes_their_states_to_the_gradient(
     standin: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(standin, "CHUNK", 4)
-    assert max(differences(mamba_ssm_scan.scan, scan_inputs(ScanCase(1, 3, 3, 2, 1, 1))).values()) < 1e-5
+    assert max(differences(BACKEND.scan, scan_inputs(ScanCase(1, 3, 3, 2, 1, 1))).values()) < 1e-5
 
 
 def test_standin_is_as_strict_as_the_kernel() -> None:
@@ -101,19 +104,25 @@ def test_standin_is_as_strict_as_the_kernel() -> None:
 @pytest.mark.usefixtures("standin")
 def test_more_states_than_the_kernel_has_room_for_are_refused() -> None:
     with pytest.raises(BackendError, match="256 states, not 257"):
-        mamba_ssm_scan.scan(*scan_inputs(ScanCase(1, 1, 1, 1, 257, 1)))
+        BACKEND.scan(scan_inputs(ScanCase(1, 1, 1, 1, 257, 1)))
 
 
 @pytest.mark.usefixtures("standin")
 def test_data_beyond_the_kernels_offsets_is_refused_before_any_is_moved() -> None:
     inputs = scan_inputs(ScanCase(1, 1, 1, 1, 1, 1))
-    inputs[0] = inputs[0].expand(1, 2**30, 1)
+    length = 2**30
+    huge = replace(
+        inputs,
+        u=inputs.u.expand(1, length, 1),
+        projections=inputs.projections.expand(1, length, 4, 3),
+        order=inputs.order.expand(4, length),
+    )
     with pytest.raises(BackendError, match="--tile"):
-        mamba_ssm_scan.scan(*inputs)
+        BACKEND.scan(huge)
 
 
 def _reason() -> str:
-    reason = mamba_ssm_scan.unavailable()
+    reason = BACKEND.unavailable()
     assert reason is not None
     assert "\n" not in reason
     assert "--backend" in reason
@@ -122,7 +131,7 @@ def _reason() -> str:
 
 @pytest.mark.usefixtures("gpu", "standin")
 def test_module_with_the_known_signatures_is_usable() -> None:
-    assert mamba_ssm_scan.unavailable() is None
+    assert BACKEND.unavailable() is None
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -154,9 +163,9 @@ def test_module_with_other_signatures_is_refused(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(mamba_ssm_scan.unavailable() is not None, reason="no mamba-ssm on a GPU here")
+@pytest.mark.skipif(BACKEND.unavailable() is not None, reason="no mamba-ssm on a GPU here")
 @pytest.mark.parametrize("case", [ScanCase(2, 13, 11, 66, 3, 4), ScanCase(1, 64, 64, 40, 16, 3)])
 def test_scan_and_gradients_on_a_gpu_equal_the_reference(case: ScanCase) -> None:
-    found = differences(mamba_ssm_scan.scan, scan_inputs(case, "cuda"))
+    found = differences(BACKEND.scan, scan_inputs(case, "cuda"))
     assert found.pop("y") < 2e-5
     assert max(found.values()) < 1e-5

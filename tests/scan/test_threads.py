@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -49,3 +52,34 @@ def test_several_threads_may_call_at_once() -> None:
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(call, range(40))) == [40] * 40
     assert threading.active_count() < 40
+
+
+FORK = """
+import multiprocessing, sys
+import torch
+from mair_cli.networks import build_network
+from mair_cli.scan.cpu import threads
+if sys.argv[1] == "pool":
+    threads._openmp = lambda: None
+torch.set_num_threads(2)
+network = build_network({"embed_dim": 8, "depths": [2], "upscale": 2})
+image = torch.rand(1, 3, 40, 40)
+def restore():
+    with torch.inference_mode():
+        return network(image)
+expected = restore()
+def child():
+    sys.exit(0 if torch.allclose(restore(), expected, atol=1e-6) else 3)
+process = multiprocessing.get_context("fork").Process(target=child)
+process.start()
+process.join(60)
+print(process.exitcode)
+process.kill()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.parametrize("kind", ["openmp", "pool"])
+def test_a_process_that_is_forked_after_use_computes_the_same_and_does_not_hang(kind: str) -> None:
+    done = subprocess.run([sys.executable, "-c", FORK, kind], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "0", done.stderr

@@ -14,7 +14,7 @@ import torch
 from scan_cases import INPUTS, ScanCase, differences, scan_inputs
 
 from mair_cli.errors import BackendError
-from mair_cli.scan.gpu import triton_scan
+from mair_cli.scan.gpu.triton_scan import BACKEND
 
 HERE = Path(__file__).parent
 
@@ -104,7 +104,7 @@ def test_reason_without_triton_names_the_way_out(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "triton", None)
     monkeypatch.delitem(sys.modules, "mair_cli.scan.gpu.triton_kernels", raising=False)
     monkeypatch.delattr("mair_cli.scan.gpu.triton_kernels", raising=False)
-    reason = triton_scan.unavailable()
+    reason = BACKEND.unavailable()
     assert reason is not None
     assert "pip install triton" in reason
     assert "\n" not in reason
@@ -113,12 +113,12 @@ def test_reason_without_triton_names_the_way_out(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_it_says_so_and_computes_nothing() -> None:
     pytest.importorskip("triton")
-    reason = triton_scan.unavailable()
+    reason = BACKEND.unavailable()
     assert reason is not None
     assert "GPU" in reason
     assert "--backend" in reason
     with pytest.raises(BackendError, match="cpu"):
-        triton_scan.scan(*scan_inputs(ScanCase(1, 1, 1, 2, 1, 1)))
+        BACKEND.scan(scan_inputs(ScanCase(1, 1, 1, 2, 1, 1)))
 
 
 @pytest.mark.gpu
@@ -127,7 +127,7 @@ def test_without_a_gpu_it_says_so_and_computes_nothing() -> None:
     "case", [ScanCase(1, 1, 1, 5, 1, 1), ScanCase(2, 13, 11, 66, 3, 4), ScanCase(1, 64, 64, 40, 16, 3)]
 )
 def test_scan_and_gradients_on_a_gpu_equal_the_reference(case: ScanCase) -> None:
-    assert triton_scan.unavailable() is None
-    found = differences(triton_scan.scan, scan_inputs(case, "cuda"))
+    assert BACKEND.unavailable() is None
+    found = differences(BACKEND.scan, scan_inputs(case, "cuda"))
     assert found.pop("y") < 2e-5
     assert max(found.values()) < 1e-5

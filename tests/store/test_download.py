@@ -32,12 +32,12 @@ from fault_server import (
 )
 
 from mair_cli.errors import DownloadError, OfflineError
-from mair_cli.store.download import NotThereError, Patience, WebPageError, fetch_file
+from mair_cli.store.download import NotThereError, RetryPolicy, WebPageError, fetch_file
 from mair_cli.store.files import check_space
 
 DATA = bytes(range(256)) * 1200
 SHA = hashlib.sha256(DATA).hexdigest()
-HASTE = Patience(seconds=0.4, attempts=2, pause=0.01, longest_pause=0.05)
+HASTE = RetryPolicy(seconds=0.4, attempts=2, pause=0.01, longest_pause=0.05)
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def online(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def fetch(server: FaultServer, target: Path, *, size: int | None = len(DATA), sha256: str | None = SHA) -> Path:
-    return fetch_file(f"{server.address}/file", target, sha256=sha256, size=size, patience=HASTE)
+    return fetch_file(f"{server.address}/file", target, sha256=sha256, size=size, policy=HASTE)
 
 
 def wrong_part(request: Request) -> None:
@@ -194,7 +194,7 @@ def test_an_interrupted_transfer_goes_on_where_it_was(server: FaultServer, tmp_p
 
     server.answers["/file"] = answer
     reports: list[tuple[int, int | None]] = []
-    fetch_file(f"{server.address}/file", tmp_path / "t", progress=lambda *at: reports.append(at), patience=HASTE)
+    fetch_file(f"{server.address}/file", tmp_path / "t", progress=lambda *at: reports.append(at), policy=HASTE)
     assert offsets == [0, 200_000]
     assert (tmp_path / "t").read_bytes() == DATA
     assert reports[-1] == (len(DATA), len(DATA))
@@ -211,7 +211,7 @@ def test_many_short_connections_that_each_bring_something_are_enough(server: Fau
         request.body(rest[:100_000])
 
     server.answers["/file"] = answer
-    fetch_file(f"{server.address}/file", tmp_path / "t", sha256=hashlib.sha256(data).hexdigest(), patience=HASTE)
+    fetch_file(f"{server.address}/file", tmp_path / "t", sha256=hashlib.sha256(data).hexdigest(), policy=HASTE)
     assert len(server.seen) == 10
 
 
@@ -242,7 +242,7 @@ def test_nobody_answers(tmp_path: Path) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         with pytest.raises(DownloadError, match=r"no connection .*refused.*tried 2 times"):
-            fetch_file(f"http://127.0.0.1:{unused.getsockname()[1]}/f", tmp_path / "t", patience=HASTE)
+            fetch_file(f"http://127.0.0.1:{unused.getsockname()[1]}/f", tmp_path / "t", policy=HASTE)
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ def test_nobody_answers(tmp_path: Path) -> None:
 )
 def test_addresses_that_are_none_are_refused_at_once(url: str, tmp_path: Path) -> None:
     with pytest.raises(DownloadError):
-        fetch_file(url, tmp_path / "t", patience=HASTE)
+        fetch_file(url, tmp_path / "t", policy=HASTE)
 
 
 @pytest.mark.parametrize("way", ["argument", "environment"])
@@ -317,7 +317,7 @@ def test_a_folder_that_cannot_be_written_is_named(
 
 
 def test_leavings_of_killed_processes_go_after_a_day_those_at_work_stay(server: FaultServer, tmp_path: Path) -> None:
-    old, young = tmp_path / ".file.123-abcd.part", tmp_path / ".file.456-abcd.part"
+    old, young = tmp_path / ".mair-99999999-0123456789ab.part", tmp_path / ".mair-99999999-ba9876543210.part"
     old.touch()
     young.touch()
     os.utime(old, (time.time() - 90_000,) * 2)
@@ -366,4 +366,4 @@ def test_downloading_needs_no_torch() -> None:
 )
 def test_the_time_to_wait_can_be_set(text: str, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAIR_TIMEOUT", text)
-    assert Patience.from_environment().seconds == seconds
+    assert RetryPolicy.from_environment().seconds == seconds

@@ -8,7 +8,7 @@ from torch import nn
 
 from mair_cli.networks import build_network
 from mair_cli.training.optimizers import Muon, make_optimizers
-from mair_cli.training.recipe import OPTIMIZERS, TrainingSettings
+from mair_cli.training.recipe import OPTIMIZERS, Optimizer, TrainingSettings
 
 
 def _network() -> nn.Module:
@@ -16,7 +16,7 @@ def _network() -> nn.Module:
     return build_network({"upscale": 2, "embed_dim": 16, "depths": [1], "d_state": 1, "ssm_ratio": 1.5}).train()
 
 
-def _step(network: nn.Module, optimizer: str) -> dict[str, torch.Tensor]:
+def _step(network: nn.Module, optimizer: Optimizer) -> dict[str, torch.Tensor]:
     """How one step with a learning rate of 0.01 changes each parameter."""
     training = TrainingSettings(steps=1, optimizer=optimizer, learning_rate=0.01)
     before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
@@ -61,7 +61,7 @@ def test_muon_steps_are_as_large_as_those_of_adam() -> None:
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_every_parameter_moves(optimizer: str) -> None:
+def test_every_parameter_moves(optimizer: Optimizer) -> None:
     assert [name for name, change in _step(_network(), optimizer).items() if not bool(change.any())] == []
 
 

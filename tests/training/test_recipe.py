@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from mair_cli.training.recipe import parse_value, read_settings, settings_from_m
 RECIPES = Path(__file__).parents[2] / "recipes"
 
 
-@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(RECIPES.rglob("*.toml")), ids=lambda path: path.stem)
 def test_every_recipe_of_the_repository_is_valid_and_named_like_its_file(path: Path) -> None:
     recipe = read_settings(path)
     assert recipe.name == path.stem
@@ -35,8 +36,23 @@ def test_settings_survive_being_written_and_read(tmp_path: Path) -> None:
         ("training", {"steps": "many"}, "training.steps"),
         ("training", {"steps": True}, "training.steps"),
         ("training", {"steps": 0}, "at least 1"),
-        ("training", {"loss": "l3"}, "l1, charbonnier"),
+        ("training", {"loss": "l3"}, "l1, charbonnier, mse"),
         ("training", {"learning_rate": -1.0}, "learning_rate"),
+        ("training", {"learning_rate": math.nan}, "training.learning_rate"),
+        ("training", {"learning_rate": math.inf}, "training.learning_rate"),
+        ("training", {"weight_decay": -1e-4}, "training.weight_decay"),
+        ("training", {"weight_decay": math.nan}, "training.weight_decay"),
+        ("training", {"betas": [0.9, math.nan]}, "training.betas"),
+        ("training", {"betas": [0.9, 1.0]}, "training.betas"),
+        ("training", {"clip": -1}, "training.clip"),
+        ("training", {"clip": math.nan}, "training.clip"),
+        ("training", {"charbonnier_eps": 0}, "training.charbonnier_eps"),
+        ("training", {"final_learning_rate": math.nan}, "training.final_learning_rate"),
+        ("data", {"workers": 0}, "data.workers"),
+        ("data", {"batch": 0}, "data.batch"),
+        ("data", {"draw": "luck"}, "data.draw: 'luck' is not one of area, image"),
+        ("data", {"mixup": -1}, "data.mixup"),
+        ("validation", {"pairs": ["a"]}, "validation.pairs"),
         ("training", {"betas": [0.9]}, "training.betas: 2 values"),
         ("training", {"milestones": [2.0]}, "shares"),
         ("training", {"stages": [[0.0, 8]]}, "3 values"),
@@ -69,7 +85,22 @@ def test_a_wrong_setting_is_an_error_that_names_it(
 
 
 @pytest.mark.parametrize(
-    "change", [{"extra": 1}, {"task": "deblur"}, {"name": "a/b"}, {"data": 3}, {"network": {"dim": 8}}, {"output": 1}]
+    "change",
+    [
+        {"extra": 1},
+        {"task": "deblur"},
+        {"task": "blur"},
+        {"name": "a/b"},
+        {"name": ".."},
+        {"name": "."},
+        {"name": ""},
+        {"name": "-x"},
+        {"name": "a\\b"},
+        {"name": "a\x1b[2J"},
+        {"data": 3},
+        {"network": {"dim": 8}},
+        {"output": 1},
+    ],
 )
 def test_wrong_top_level_entries_are_refused(tmp_path: Path, change: dict[str, object]) -> None:
     with pytest.raises(UsageError):
@@ -105,9 +136,38 @@ def test_values_are_toml_and_bare_words_are_text() -> None:
     ]
 
 
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="devices of POSIX")
+def test_a_device_is_no_recipe() -> None:
+    with pytest.raises(UsageError, match="/dev/zero is no recipe"):
+        read_settings(Path("/dev/zero"))
+
+
 def test_files_that_are_no_toml_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot read"):
         read_settings(tmp_path / "none.toml")
     (tmp_path / "bad.toml").write_text("name = ")
     with pytest.raises(UsageError, match="not valid TOML"):
         read_settings(tmp_path / "bad.toml")
+
+
+UNET = {"dim": 8, "num_blocks": [1, 1, 1, 1], "num_refinement_blocks": 1}
+
+
+@pytest.mark.parametrize("task", ["real-denoise", "deblur", "dehaze"])
+def test_tasks_of_the_u_shaped_network_are_learnt_from_pairs_alone(tmp_path: Path, task: str) -> None:
+    recipe = mapping(tmp_path) | {"task": task, "network": UNET}
+    with pytest.raises(UsageError, match=r"needs data\.pairs"):
+        settings_from_mapping(recipe)
+    pairs = ["inputs", "targets"]
+    recipe["data"] = {"pairs": pairs}
+    assert settings_from_mapping(recipe).scale == 1
+    with pytest.raises(UsageError, match=r"validation\.pairs"):
+        settings_from_mapping(recipe | {"validation": {"images": ["x"]}})
+    with pytest.raises(UsageError, match="without upsampler"):
+        settings_from_mapping(recipe | {"network": {"upscale": 2}})
+    with pytest.raises(UsageError, match="dual_pixel_task"):
+        settings_from_mapping(recipe | {"network": UNET | {"dual_pixel_task": True, "inp_channels": 6}})
+    with pytest.raises(UsageError, match="mixup"):
+        settings_from_mapping(
+            recipe | {"data": {"pairs": pairs, "mixup": 1.2}, "network": UNET | {"noise_level_map": True}}
+        )

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,18 +15,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_runs import mapping, run, same_tensors, saved, settings
+from tiny_runs import CPU, mapping, run, same_tensors, saved, settings
 
-from mair_cli.errors import CheckpointError, TrainingError
+from mair_cli.errors import BackendError, CheckpointError, TrainingError, UsageError
 from mair_cli.networks import build_network
 from mair_cli.training.average import WeightAverage
 from mair_cli.training.curve import draw_curve
 from mair_cli.training.files import STATE_FILE, STEPS_FILE, VALIDATION_FILE
 from mair_cli.training.logbook import read_rows
+from mair_cli.training.loop import rehearse
 from mair_cli.training.recipe import Settings, settings_from_mapping
 from mair_cli.training.reports import Observer
-from mair_cli.training.starting import load_partially, start_from
+from mair_cli.training.starting import draw_start_values, load_partially, start_from
 from mair_cli.training.state import load_state, save_state
+from mair_cli.training.stopping import StopRequest
 from mair_cli.weights.checkpoint import save_checkpoint
 
 needs_posix = pytest.mark.skipif(os.name == "nt", reason="signals and limits of POSIX")
@@ -163,6 +166,72 @@ def test_states_of_another_network_or_no_states_are_refused(tmp_path: Path) -> N
             run(recipe, resume=True)
 
 
+def test_another_optimiser_is_refused_when_resuming(tmp_path: Path) -> None:
+    run(settings(tmp_path), stop_after_seconds=0)
+    with pytest.raises(TrainingError, match=r"training\.optimizer was 'adam' and is now 'muon'; choose another"):
+        run(settings(tmp_path, training={"optimizer": "muon"}), resume=True)
+
+
+def test_settings_that_an_older_state_did_not_know_are_no_change(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recipe = settings(tmp_path)
+    run(recipe, stop_after_seconds=0)
+    state = saved(recipe)
+    del state.settings["data"]["draw"], state.settings["training"]["hold"], state.settings["network"]["shift"]
+    save_state(recipe.folder / STATE_FILE, state)
+    assert run(recipe, resume=True).finished
+    assert "resuming with other settings" not in caplog.text
+
+
+def test_weights_to_start_from_must_exist_at_the_start_and_may_be_gone_later(tmp_path: Path) -> None:
+    weights = tmp_path / "start.safetensors"
+    recipe = settings(tmp_path, training={"start_from": str(weights)})
+    for check in (run, lambda recipe: rehearse(recipe, CPU)):
+        with pytest.raises(UsageError, match=r"training\.start_from: there is no file .*start\.safetensors"):
+            check(recipe)
+    network = build_network(recipe.network)
+    save_checkpoint(weights, network.state_dict(), network.config, {})
+    run(recipe, stop_after_seconds=0)
+    weights.unlink()
+    assert run(recipe, resume=True).finished
+
+
+def test_a_rehearsal_finds_what_a_run_would_and_writes_nothing(tmp_path: Path) -> None:
+    recipe = settings(tmp_path, data={"zoom": [1.0, 0.5]})
+    before = sorted(tmp_path.rglob("*"))
+    found = rehearse(recipe, CPU)
+    assert (found.step, found.training, found.validation) == (0, 3, 1)
+    assert found.parameters == sum(p.numel() for p in build_network(recipe.network).parameters())
+    assert sorted(tmp_path.rglob("*")) == before
+    with pytest.raises(TrainingError, match="smaller than a patch"):
+        rehearse(settings(tmp_path, data={"patch": 40}), CPU)
+    with pytest.raises(BackendError):
+        rehearse(recipe, CPU, backend="mamba-ssm")
+    (tmp_path / "bad.safetensors").write_bytes(b"no weights")
+    with pytest.raises(CheckpointError, match=r"bad\.safetensors"):
+        rehearse(settings(tmp_path, training={"start_from": str(tmp_path / "bad.safetensors")}), CPU)
+    run(recipe, stop_after_seconds=0)
+    with pytest.raises(UsageError, match="--resume"):
+        rehearse(recipe, CPU)
+    assert rehearse(recipe, CPU, resume=True).step == 1
+    with pytest.raises(TrainingError, match="embed_dim"):
+        rehearse(settings(tmp_path, network={"embed_dim": 12}), CPU, resume=True)
+
+
+@needs_posix
+def test_the_same_signal_passed_on_is_one_request_and_a_later_one_interrupts(monkeypatch: pytest.MonkeyPatch) -> None:
+    stop = StopRequest()
+    with stop.listening():
+        for _ in range(2):  # the terminal's, and the one that torchrun passes on
+            os.kill(os.getpid(), signal.SIGINT)
+        assert stop.due
+        later = time.monotonic() + 1.5
+        monkeypatch.setattr(time, "monotonic", lambda: later)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
 def test_changed_settings_are_told_when_resuming(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     run(settings(tmp_path), stop_after_seconds=0)
     run(settings(tmp_path, training={"learning_rate": 1e-3, "log_every": 1}), resume=True)
@@ -199,6 +268,46 @@ def test_the_average_follows_the_weights_with_its_decay() -> None:
         network.weight += 1
     young.update(network, 0)
     torch.testing.assert_close(young.network.weight.data, start + 1.9)
+
+
+FAMILY: dict[str, dict[str, object]] = {
+    "classic": {"upscale": 2, "upsampler": "pixelshuffle", "embed_dim": 16, "depths": [2], "resi_connection": "3conv"},
+    "light": {"upscale": 3, "upsampler": "pixelshuffledirect", "embed_dim": 16, "depths": [1, 1], "d_state": 4},
+    "mambair": {"upscale": 2, "embed_dim": 16, "depths": [1], "channel_attention": "classic"},
+    "u-shaped": {"dim": 8, "num_blocks": [1, 1, 1, 1], "num_refinement_blocks": 1},
+}
+
+
+@pytest.mark.parametrize("kind", FAMILY)
+def test_start_values_follow_from_the_seed_and_have_the_networks_own_distribution(kind: str) -> None:
+    torch.manual_seed(1)
+    one, other = (build_network(FAMILY[kind]) for _ in range(2))
+    built = {name: value.clone() for name, value in one.state_dict().items()}
+    for network in (one, other):
+        draw_start_values(network, 5)
+    assert same_tensors(dict(one.state_dict()), dict(other.state_dict())), "a layer was left out"
+    draw_start_values(other, 6)
+    for name, value in one.state_dict().items():
+        random = not torch.equal(built[name], other.state_dict()[name])
+        assert random == (not torch.equal(value, other.state_dict()[name]))
+        if value.numel() > 200:
+            assert float(value.std()) == pytest.approx(float(built[name].std()), rel=0.25, abs=1e-6)
+            assert float(value.mean() - built[name].mean()) == pytest.approx(0, abs=0.35 * float(value.std()) + 1e-6)
+
+
+@pytest.mark.parametrize(
+    "change", [{"aggregation": "sum"}, {"scan_pattern": "raster"}, {"depths": [2, 1]}, {"upscale": 3}]
+)
+def test_networks_that_differ_in_a_part_start_alike_in_the_others(change: dict[str, object]) -> None:
+    base: dict[str, object] = {"upscale": 2, "embed_dim": 16, "depths": [2, 2], "scan_len": 4}
+    one, other = build_network(base), build_network(base | change)
+    for network in (one, other):
+        draw_start_values(network, 3)
+    here, there = one.state_dict(), other.state_dict()
+    shared = [name for name in here if name in there and here[name].shape == there[name].shape]
+    assert len(shared) >= len(there) - 6
+    for name in shared:
+        assert torch.equal(here[name], there[name]), name
 
 
 def test_partial_loading_says_what_it_skipped_and_why() -> None:

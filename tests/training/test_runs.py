@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -99,21 +100,62 @@ train(read_settings(Path(sys.argv[1]), sys.argv[2:]), torch.device("cpu"))
 """
 
 
-def test_two_processes_equal_one_with_the_same_batch(images: Path, tmp_path: Path) -> None:
-    recipe = tmp_path / "recipe.toml"
+def launched(script: str, processes: int, *arguments: str, folder: Path) -> str:
+    """Run a script with its arguments in one or several processes; returns what it printed."""
+    file = folder / "run.py"
+    file.write_text(script)
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
+    command = [sys.executable, *launcher, str(file), *arguments]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    ran = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=240)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    return ran.stdout
+
+
+def _recipe(images: Path, folder: Path, drop_path_rate: float) -> Path:
+    recipe = folder / "recipe.toml"
     recipe.write_text(
-        f"name = 'test'\ntask = 'sr'\n[network]\nupscale = 2\nembed_dim = 8\ndepths = [1]\nd_state = 1\nscan_len = 4\n"
-        f"drop_path_rate = 0.0\n[data]\nimages = ['{images}']\npatch = 8\nbatch = 4\n"
+        f"name = 'test'\ntask = 'sr'\n[network]\nupscale = 2\nembed_dim = 8\ndepths = [2]\nd_state = 1\nscan_len = 4\n"
+        f"drop_path_rate = {drop_path_rate}\n[data]\nimages = ['{images}']\npatch = 8\nbatch = 4\n"
         f"[training]\nsteps = 4\nlearning_rate = 1e-3\nthreads = 1\n[validation]\nholdout = 1\nevery = 4\n"
     )
-    script = tmp_path / "run.py"
-    script.write_text(SCRIPT)
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    alone = [sys.executable, str(script), str(recipe), f"output={tmp_path / 'one'}"]
-    together = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    for command in (alone, [*together, *alone[1:3], f"output={tmp_path / 'two'}"]):
-        run = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=240)
-        assert run.returncode == 0, run.stderr[-2000:]
-    one, two = _weights(tmp_path / "one"), _weights(tmp_path / "two")
+    return recipe
+
+
+@pytest.mark.parametrize("drop_path_rate", [0.0, 0.5])
+def test_two_processes_equal_one_with_the_same_batch(images: Path, tmp_path: Path, drop_path_rate: float) -> None:
+    recipe = str(_recipe(images, tmp_path, drop_path_rate))
+    for processes in (1, 2):
+        launched(SCRIPT, processes, recipe, f"output={tmp_path / str(processes)}", folder=tmp_path)
+    one, two = _weights(tmp_path / "1"), _weights(tmp_path / "2")
     for name in one:
         torch.testing.assert_close(two[name], one[name], atol=1e-5, rtol=1e-4)
+
+
+LONELY_SIGNAL = """
+import os, signal, sys, torch
+from pathlib import Path
+from mair_cli.training.loop import train
+from mair_cli.training.recipe import read_settings
+from mair_cli.training.reports import Observer
+
+class Killer(Observer):
+    def stepped(self, step):
+        if step == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+
+outcome = train(read_settings(Path(sys.argv[1]), sys.argv[2:]), torch.device("cpu"), observer=Killer())
+print(outcome.step, outcome.finished, flush=True)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_a_signal_to_one_of_several_processes_stops_all_soon_whatever_is_logged(images: Path, tmp_path: Path) -> None:
+    changes = ["training.steps=1000000", "training.log_every=1000000", "validation.every=1000000"]
+    recipe = str(_recipe(images, tmp_path, 0.0))
+    begun = time.monotonic()
+    told = launched(LONELY_SIGNAL, 2, recipe, f"output={tmp_path / 'run'}", *changes, folder=tmp_path)
+    assert time.monotonic() - begun < 120, "two processes start within a minute, and stop within seconds"
+    (first, second) = sorted(told.splitlines())
+    assert first == second
+    assert (tmp_path / "run" / "state.pt").exists()

@@ -30,6 +30,15 @@ def test_cosine_rises_to_its_peak_and_falls_to_its_end() -> None:
     assert rates[-1] == pytest.approx(1e-5, rel=1e-2)
 
 
+def test_the_cosine_begins_where_the_constant_part_ends() -> None:
+    training = TrainingSettings(steps=1000, learning_rate=1e-3, warmup=100, hold=400, final_learning_rate=1e-5)
+    rates = [learning_rate(training, step) for step in range(1000)]
+    assert rates[99:501] == [pytest.approx(1e-3)] * 402
+    assert rates[501] < 1e-3
+    assert rates[750] == pytest.approx((1e-3 + 1e-5) / 2)
+    assert rates[-1] == pytest.approx(1e-5, rel=2e-2)
+
+
 def test_a_constant_schedule_stays() -> None:
     training = TrainingSettings(steps=10, learning_rate=1e-3, schedule="constant")
     assert {learning_rate(training, step) for step in range(10)} == {1e-3}
@@ -54,3 +63,10 @@ def test_losses_are_the_articles() -> None:
     expected = sum(math.sqrt(d * d + 1e-6) for d in (0.0, 0.5, 1.0)) / 3
     assert float(make_loss("charbonnier", 1e-3)(a, b)) == pytest.approx(expected)
     assert float(charbonnier_loss(b, b)) == pytest.approx(1e-3)
+    assert float(make_loss("mse")(a, b)) == pytest.approx(1.25 / 3)
+
+
+def test_total_variation_is_the_mean_step_down_plus_the_mean_step_across() -> None:
+    image = torch.tensor([[0.0, 0.0, 1.0], [0.5, 0.5, 0.5]]).expand(2, 3, 2, 3)
+    down, across = (0.5 + 0.5 + 0.5) / 3, (0 + 1 + 0 + 0) / 4
+    assert float(make_loss("l1", tv=0.1)(image, image)) == pytest.approx(0.1 * (down + across))

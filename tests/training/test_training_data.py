@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from fractions import Fraction
 from pathlib import Path
@@ -15,8 +16,9 @@ from tiny_runs import image_folder, mapping, run, settings, texture
 from mair_cli.datasets.degradations import Kernel, reduce_image
 from mair_cli.datasets.resize import matlab_bicubic
 from mair_cli.errors import ImageError, TrainingError, UsageError
+from mair_cli.images.io import read_rgb8
 from mair_cli.training.degrading import Drawn, degraded_patch
-from mair_cli.training.images import ImagePair, Source, decode_rgb, find_images, load_pairs, make_pair
+from mair_cli.training.images import ImagePair, Source, find_images, find_pairs, load_pairs, make_pair
 from mair_cli.training.patches import Batch, PatchSource, detail, prefetched, turned
 from mair_cli.training.recipe import DegradationSettings, settings_from_mapping
 from mair_cli.training.schedule import target_share
@@ -58,18 +60,79 @@ def test_gray_alpha_and_deep_images_become_8_bit_rgb(tmp_path: Path) -> None:
     Image.fromarray(gray.astype(np.uint16) * 257).save(tmp_path / "deep.png")
     Image.fromarray(np.dstack([texture(1), gray])).save(tmp_path / "alpha.png")
     for name, expected in (("gray", gray), ("deep", gray)):
-        np.testing.assert_array_equal(decode_rgb(tmp_path / f"{name}.png"), np.dstack([expected] * 3))
-    np.testing.assert_array_equal(decode_rgb(tmp_path / "alpha.png"), texture(1))
+        np.testing.assert_array_equal(read_rgb8(tmp_path / f"{name}.png"), np.dstack([expected] * 3))
+    np.testing.assert_array_equal(read_rgb8(tmp_path / "alpha.png"), texture(1))
 
 
 def test_animations_and_damaged_files_are_refused_by_name(tmp_path: Path) -> None:
     frames = [Image.fromarray(texture(seed)) for seed in (0, 1)]
     frames[0].save(tmp_path / "film.gif", save_all=True, append_images=frames[1:])
-    with pytest.raises(TrainingError, match=r"film\.gif is an animation"):
-        decode_rgb(tmp_path / "film.gif")
+    with pytest.raises(ImageError, match=r"film\.gif: it is an animation"):
+        read_rgb8(tmp_path / "film.gif")
     (tmp_path / "torn.png").write_bytes((image_folder(tmp_path / "x", 1) / "0.png").read_bytes()[:200])
     with pytest.raises(ImageError, match=r"torn\.png"):
-        decode_rgb(tmp_path / "torn.png")
+        read_rgb8(tmp_path / "torn.png")
+
+
+def spoilt_folder(tmp_path: Path) -> Path:
+    """Four good images, an animation, a torn file and one that is no image at all."""
+    folder = image_folder(tmp_path / "images")
+    film = [Image.fromarray(texture(seed)) for seed in (0, 1)]
+    film[0].save(folder / "film.gif", save_all=True, append_images=film[1:])
+    (folder / "torn.png").write_bytes((folder / "0.png").read_bytes()[:200])
+    (folder / "page.jpg").write_text("<html>")
+    return folder
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_animations_and_damaged_files_are_named_and_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, cached: bool
+) -> None:
+    spoilt_folder(tmp_path)
+    recipe = settings(tmp_path, data={"zoom": [1.0, 0.5], "cache": str(tmp_path / "cache") if cached else ""})
+    names = [pair.name for pair in load_sets(recipe).training]
+    assert sorted(set(names)) == [f"{i}.png" for i in range(4) if f"{i}.png" in names]
+    assert len(names) >= 6
+    for bad in ("film.gif", "torn.png", "page.jpg"):
+        named = [record for record in caplog.messages if bad in record]
+        held_out = bad not in {source.image.name for source in split_sources(recipe)[0]}
+        assert len(named) == 1 or held_out
+
+
+def test_a_strict_run_stops_at_the_first_of_them(tmp_path: Path) -> None:
+    spoilt_folder(tmp_path)
+    with pytest.raises((ImageError, TrainingError), match=r"film\.gif|torn\.png|page\.jpg"):
+        load_sets(settings(tmp_path, data={"strict": True}))
+
+
+def test_a_folder_of_nothing_but_damaged_files_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "page.jpg").write_text("<html>")
+    with pytest.raises(TrainingError, match=r"none of 1 images can be used, such as .*page\.jpg"):
+        load_sets(settings(tmp_path, validation={"holdout": 0}))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes of POSIX")
+def test_devices_pipes_and_standard_input_are_no_images(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for place in (str(tmp_path / "pipe"), "/dev/zero", "/dev/null"):
+        with pytest.raises(UsageError, match="neither a file nor a folder"):
+            find_images([place])
+    with pytest.raises(UsageError, match="no such file or folder"):
+        find_images(["-"])
+    folder = image_folder(tmp_path / "images", 1)
+    os.mkfifo(folder / "pipe.png")
+    (folder / "zero.png").symlink_to("/dev/zero")
+    assert [path.name for path in find_images([str(folder)])] == ["0.png"]
+
+
+def test_sizes_without_pixels_are_those_of_the_images_and_no_cache_is_written(tmp_path: Path) -> None:
+    recipe = settings(tmp_path, data={"cache": str(tmp_path / "cache"), "zoom": [1.0, 0.5]}, validation={"crop": 20})
+    sizes, whole = load_sets(recipe, keep=False), load_sets(settings(tmp_path, data={"zoom": [1.0, 0.5]}))
+    assert not (tmp_path / "cache").exists()
+    assert [pair.high.shape for pair in sizes.training] == [pair.high.shape for pair in whole.training]
+    assert [pair.low.shape for pair in sizes.training] == [pair.low.shape for pair in whole.training]
+    assert sizes.validation[0].high.shape == (20, 20, 3)
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3, 4])
@@ -165,6 +228,55 @@ def test_every_pixel_is_as_likely_whatever_image_it_lies_in() -> None:
             for v, side in ((0, 40), (255, 20))]  # fmt: skip
     low, _ = bytes_of(PatchSource(flat, 1, 0).batch(0, 4, 2000))
     assert low[:, 0, 0, 0].mean() == pytest.approx(0.2, abs=0.03)
+
+
+def test_every_image_is_as_likely_where_asked_for() -> None:
+    flat = [ImagePair(str(v), np.full((side, side, 3), v, np.uint8), np.full((side, side, 3), v, np.uint8))
+            for v, side in ((0, 40), (255, 20))]  # fmt: skip
+    low, _ = bytes_of(PatchSource(flat, 1, 0, equally=True).batch(0, 4, 2000))
+    assert low[:, 0, 0, 0].mean() == pytest.approx(0.5, abs=0.03)
+
+
+def test_mixtures_are_of_two_patches_in_the_drawn_ratio_and_input_and_target_alike() -> None:
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[:, 32:] = 200
+    pair = ImagePair("halves", image, 255 - image)
+
+    def batch(**options: float) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        return bytes_of(PatchSource([pair], 1, 0, **options).batch(0, 1, 4000))  # type: ignore[arg-type]
+
+    plain, _ = batch()
+    mixed, target = batch(mixup=1.2)
+    np.testing.assert_allclose(mixed + target, 1, atol=1e-6)
+    between = mixed[:, 0, 0, 0] / (200 / 255)
+    # Half of the pairs are of two colours; of those the share of white is the ratio, Beta(1.2, 1.2): variance 0.25/3.4.
+    ratios = between[(between > 1e-6) & (between < 1 - 1e-6)]
+    assert len(ratios) / 4000 == pytest.approx(0.5, abs=0.03)
+    assert ratios.mean() == pytest.approx(0.5, abs=0.03)
+    assert ratios.var() == pytest.approx(0.25 / 3.4, abs=0.006)
+    seldom, _ = batch(mixup=1.2, mixup_share=0.3)
+    assert (seldom == plain).mean() == pytest.approx(1 - 0.3 * 0.5, abs=0.03)
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_mixtures_are_the_same_for_several_processes(world: int) -> None:
+    source = PatchSource([blocky(2)], 2, 7, mixup=1.2)
+    parts = [source.batch(3, 8, 8, rank, world).low for rank in range(world)]
+    np.testing.assert_array_equal(source.batch(3, 8, 8).low, np.concatenate(parts))
+
+
+def test_several_inputs_go_with_the_target_named_by_their_first_part(tmp_path: Path) -> None:
+    image_folder(tmp_path / "clear", 2)
+    image_folder(tmp_path / "hazy", 1)
+    for name in ("0_1_0.8", "1_0.8_0.2", "1_0.9_0.16"):
+        (tmp_path / "hazy" / f"{name}.png").write_bytes((tmp_path / "clear" / "0.png").read_bytes())
+    pairs = find_pairs([str(tmp_path / "hazy"), str(tmp_path / "clear")])
+    assert [(pair.given.stem if pair.given else "", pair.image.stem) for pair in pairs] == [
+        ("0", "0"),
+        ("0_1_0.8", "0"),
+        ("1_0.8_0.2", "1"),
+        ("1_0.9_0.16", "1"),
+    ]
 
 
 def test_noise_has_the_drawn_level_and_the_target_stays_clean() -> None:
@@ -330,8 +442,8 @@ def test_given_pairs_are_matched_by_name_and_learnt_as_they_are(tmp_path: Path, 
     checked = settings_from_mapping(recipe | {"task": "sr" if scale == 2 else "denoise"})
     pairs = load_sets(checked).training
     for pair in pairs:
-        np.testing.assert_array_equal(pair.high, decode_rgb(targets / pair.name))
-        np.testing.assert_array_equal(pair.low, decode_rgb(inputs / f"{Path(pair.name).stem}.webp"))
+        np.testing.assert_array_equal(pair.high, read_rgb8(targets / pair.name))
+        np.testing.assert_array_equal(pair.low, read_rgb8(inputs / f"{Path(pair.name).stem}.webp"))
     assert run(checked).finished
     (inputs / "0.webp").rename(inputs / "other.webp")
     with pytest.raises(UsageError, match=r"data\.pairs: 2 images have no partner"):

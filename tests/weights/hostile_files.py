@@ -12,6 +12,7 @@ import json
 import os
 import pickle
 import random
+import resource
 import struct
 import sys
 import tarfile
@@ -183,6 +184,32 @@ def key_that_takes_for_ever_to_hash(path: Path) -> None:
 
 
 @hostile
+def key_that_is_wide_and_deep(path: Path) -> None:
+    wider = b"".join(b"(" + bytes([0x68, level]) * 200 + b"tq" + bytes([level + 1]) for level in range(1, 6))
+    archive(path, b"})q\x01" + wider + text("x") + b"s")
+
+
+@hostile
+def two_gibibytes_of_nothing(path: Path) -> None:
+    archive(path, mapping(a=call("builtins", "bytearray", number(2**31 - 1))))
+
+
+@hostile
+def memo_with_two_billion_places(path: Path) -> None:
+    archive(path, b"}r\xff\xff\xff\x7f")
+
+
+@hostile
+def number_longer_than_memory(path: Path) -> None:
+    _write(path, b"\x80\x04\x8e" + struct.pack("<Q", 2**62))
+
+
+@hostile
+def string_longer_than_memory(path: Path) -> None:
+    _write(path, b"\x80\x04\x8d" + struct.pack("<Q", 2**63) + b".")
+
+
+@hostile
 def endless_instructions(path: Path) -> None:
     archive(path, b"N0" * 1_000_000 + b"}")
 
@@ -237,6 +264,11 @@ def archive_with_backslashes(path: Path) -> None:
 @hostile
 def archive_with_two_descriptions(path: Path) -> None:
     archive(path, mapping(a=tensor()), extra=[("a/data.pkl", program(EXECUTING["os_system"]))])
+
+
+@hostile
+def archive_with_descriptions_of_other_capitals(path: Path) -> None:
+    archive(path, mapping(a=tensor()), extra=[("a/DATA.PKL", program(EXECUTING["os_system"]))])
 
 
 @hostile
@@ -548,6 +580,7 @@ def outcomes(folder: Path) -> dict[str, object]:
             noticed.append(f"{event} {str(arguments)[:100]}")
 
     sys.addaudithook(watch)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     ends, seconds = {}, {}
     for name, path in files.items():
         began = time.perf_counter()
@@ -564,7 +597,8 @@ def outcomes(folder: Path) -> dict[str, object]:
                 break
         seconds[name] = time.perf_counter() - began
     touched = [str(path) for place in (folder, folder.parent) for path in place.rglob(CANARY)]
-    return {"ends": ends, "seconds": seconds, "noticed": noticed, "touched": touched}
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    return {"mebibytes": grown / 1024, "ends": ends, "seconds": seconds, "noticed": noticed, "touched": touched}
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from mair_cli.weights.cache import is_available, weights_file
 from mair_cli.weights.catalog import DRIVE_FOLDER_ID, DRIVE_FOLDER_URL, find
 from mair_cli.weights.checkpoint import load_checkpoint
 from mair_cli.weights.choice import select
+from mair_cli.weights.drive import fetch_from_drive
 from mair_cli.weights.fetch import fetch, remove, verify
 from mair_cli.weights.hashes import FileHash
 from mair_cli.weights.safetensors_file import read_metadata
@@ -121,6 +122,48 @@ def test_a_source_that_is_none_says_what_could_be_one(text: str) -> None:
         parse_source(text, "--from")
 
 
+@pytest.mark.parametrize(
+    "text", ["http://[::1/", "https://", "http://host:port/f", "http://h:99999/f.pth", "HTTP:///f"]
+)
+@pytest.mark.parametrize("flag", ["--from", "MAIR_MIRROR", "HF_ENDPOINT"])
+def test_an_address_that_is_none_is_a_usage_error(text: str, flag: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if flag != "--from":
+        monkeypatch.setenv(flag, text)
+    with pytest.raises(UsageError, match=rf"^{flag} .*not a web address"):
+        fetch(ENTRY, source=text if flag == "--from" else "a/b" if flag == "HF_ENDPOINT" else None)
+
+
+def test_secrets_in_addresses_are_never_shown(
+    original: Path, server: FaultServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    host = server.address.removeprefix("http://")
+    query = f"token=secret&signature={'secret' * 50}"  # longer than any file's name
+    answers = [
+        status(404),
+        status(403),
+        status(503),
+        right(b"x"),
+        web_page("<html>hello"),
+        redirect("ftp://u:secret@h"),
+    ]
+    for answer in answers:
+        server.answers[f"/{FILE}?{query}"] = answer
+        with pytest.raises(DownloadError) as caught:
+            fetch(ENTRY, source=f"http://me:secret@{host}/{FILE}?{query}")
+        assert "secret" not in str(caught.value)
+        assert f"http://***@{host}/{FILE}?token=***" in str(caught.value)
+    server.answers[f"/{FILE}?{query}"] = right(original.read_bytes())
+    fetched = fetch(ENTRY, source=f"http://me:secret@{host}/{FILE}?{query}")
+    assert fetched.source == f"http://***@{host}/{FILE}?token=***&signature=***"
+    assert "secret" not in str(read_metadata(fetched.path))
+    with pytest.raises(UsageError) as wrong:
+        fetch(ENTRY, source="htp://me:secret@host/f?token=secret")
+    assert "secret" not in str(wrong.value)
+    assert caplog.messages
+    assert "secret" not in "".join(record.getMessage() for record in caplog.records if record.name.startswith("mair"))
+
+
 def test_mirrors_are_tried_in_order_and_the_named_place_first(
     original: Path, server: FaultServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,17 +234,12 @@ def test_a_changed_file_is_refused_with_both_hashes_until_accepted(original: Pat
     assert_like(original)
 
 
-def test_a_shipped_hash_counts_before_anything_was_seen(original: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = FileHash("ab" * 32, 5)
-    monkeypatch.setitem(hashes.SHIPPED, ENTRY.name, expected)
-    with pytest.raises(DownloadError, match="instead of abab"):
-        fetch(ENTRY, source=str(original))
-
-
 def test_the_first_of_many_to_record_a_hash_wins(tmp_path: Path) -> None:
     seen = [FileHash(f"{number:064x}", number) for number in range(20)]
     answers: list[FileHash] = []
-    threads = [threading.Thread(target=lambda one=one: answers.append(hashes.remember(ENTRY, one))) for one in seen]
+    threads = [
+        threading.Thread(target=lambda one=one: answers.append(hashes.trust_on_first_use(ENTRY, one))) for one in seen
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -211,13 +249,50 @@ def test_the_first_of_many_to_record_a_hash_wins(tmp_path: Path) -> None:
     assert in_cache(tmp_path) == ["weights/hashes/mair-t-x4.json"]
 
 
-def test_a_damaged_record_is_replaced_by_the_next_file(original: Path) -> None:
+DAMAGED_RECORDS = {
+    "cut short": b"{",
+    "empty": b"",
+    "of another kind": b"[1, 2]",
+    "without size": b'{"sha256": "' + b"a" * 64 + b'"}',
+    "of a hash that is none": b'{"sha256": "x", "size": 5}',
+    "of a hash that is a number": b'{"sha256": 5, "size": 5}',
+    "of a size that is none": b'{"sha256": "' + b"a" * 64 + b'", "size": "5"}',
+    "not text": bytes(range(256)),
+    "nested deep": b"[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED_RECORDS)
+def test_a_damaged_record_is_told_once_and_replaced_by_the_next_file(
+    kind: str, original: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     fetch(ENTRY, source=str(original))
     record = weights_file(ENTRY).parent / "hashes" / "mair-t-x4.json"
-    record.write_text("{")
+    record.write_bytes(DAMAGED_RECORDS[kind])
     assert hashes.known(ENTRY) is None
+    assert hashes.checked_file(ENTRY) == weights_file(ENTRY)
     fetch(ENTRY, source=str(original))
+    assert len(caplog.messages) == 1
+    assert "sets the hash anew" in caplog.messages[0]
     assert hashes.known(ENTRY) == FileHash(sha256(original), original.stat().st_size)
+
+
+@pytest.mark.parametrize("place", ["file", "folder"])
+def test_where_no_record_can_be_written_weights_come_all_the_same(
+    place: str, original: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    records = weights_file(ENTRY).parent / "hashes"
+    if place == "file":
+        records.parent.mkdir(parents=True)
+        records.touch()
+    else:
+        (records / "mair-t-x4.json").mkdir(parents=True)
+    fetch(ENTRY, source=str(original))
+    fetch(ENTRY, source=str(original), accept_changed=True)
+    assert hashes.checked_file(ENTRY) == weights_file(ENTRY)
+    assert_like(original)
+    assert any("cannot be written" in message for message in caplog.messages)
+    assert len(caplog.messages) == len(set(caplog.messages)) <= 2
 
 
 def test_weights_exchanged_behind_our_back_are_noticed_on_every_load(original: Path, tmp_path: Path) -> None:
@@ -255,11 +330,14 @@ def test_offline_takes_files_and_folders_and_opens_no_socket(original: Path, mon
         raise AssertionError("a socket was opened")
 
     monkeypatch.setattr(socket, "socket", forbidden)
+    monkeypatch.setattr(socket, "create_connection", forbidden)
     with pytest.raises(OfflineError, match=r"--offline.*\nBy hand"):
         fetch(ENTRY, offline=True)
     monkeypatch.setenv("MAIR_OFFLINE", "1")
     with pytest.raises(OfflineError):
         fetch(ENTRY, source="http://127.0.0.1:9/")
+    with pytest.raises(OfflineError):
+        fetch_from_drive(ENTRY, original, None)
     monkeypatch.setenv("MAIR_MIRROR", f"http://127.0.0.1:9/ {original.parent}")
     fetch(ENTRY)
     assert_like(original)

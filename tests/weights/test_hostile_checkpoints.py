@@ -34,6 +34,10 @@ def test_no_code_ran(report: dict[str, Any]) -> None:
     assert report["noticed"] == []
 
 
+def test_no_file_takes_much_memory(report: dict[str, Any]) -> None:
+    assert report["mebibytes"] < 300
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_file_is_refused_in_plain_words(name: str, report: dict[str, Any]) -> None:
     end = report["ends"][name]

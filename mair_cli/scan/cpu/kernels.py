@@ -1,4 +1,4 @@
-"""The selective scan on a CPU: kernels compiled by numba. Glossary in `mair_cli.scan.dispatch`.
+"""The selective scan on a CPU: kernels compiled by numba. Glossary in `mair_cli.scan.inputs`.
 
 What makes them fast: pixels stay rows, channels last, so the scan only needs the order in which to visit them; step
 size, softplus, discretisation, recurrence, output and skip are one pass; channels are worked on as explicit vectors
@@ -13,14 +13,16 @@ lock, so that threads may share them. Arrays are float32 and C-contiguous. W is 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from mair_cli.scan.cpu import simd
+from mair_cli.scan.cpu.compiling import compile_kernel
 from mair_cli.scan.cpu.simd import (
     LANES,
     LOG2E,
@@ -48,6 +50,8 @@ SEGMENT: Final = 32
 """Positions between two states that the forward scan keeps for the way back, which scans each segment once more: what
 it needs of one segment then stays in the first or second cache, and the memory of all states is never needed."""
 
+SOURCES: Final = (Path(__file__), Path(simd.__file__))
+"""The files whose code goes into the kernels."""
 _OPTIONS: Final = {
     "nogil": True,
     "error_model": "numpy",
@@ -56,13 +60,7 @@ _OPTIONS: Final = {
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile on first use and keep the result on disk, or only in memory where no folder can be written."""
-    try:
-        kernel: Callable[..., Any] = nb.njit(cache=True, **_OPTIONS)(function)
-    except RuntimeError:
-        logging.getLogger(__name__).info("no writable cache folder: %s is compiled anew in each run", function.__name__)
-        kernel = nb.njit(**_OPTIONS)(function)
-    return kernel
+    return compile_kernel(function, SOURCES, _OPTIONS)
 
 
 @nb.njit(inline="always")

@@ -1,29 +1,79 @@
 """The CPU back end of the selective scan: tensors to numba's kernels and back, with gradients.
 
-Glossary in `mair_cli.scan.dispatch`; what the kernels do is in `mair_cli.scan.cpu.kernels`.
+Glossary in `mair_cli.scan.inputs`; what the kernels do is in `mair_cli.scan.cpu.kernels`.
 """
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mair_cli.scan.cpu import kernels
+from mair_cli.scan.backend import CARRIED, Backend
 from mair_cli.scan.cpu.threads import run_jobs
+from mair_cli.scan.inputs import Gate, ScanInputs
 
 
-def unavailable() -> str | None:
-    """Why this back end cannot be used; always None, since numba is a plain dependency."""
-    return None
+class NumbaBackend(Backend):
+    """Computes on the CPU, in float32; tensors of devices without a kernel of their own are carried there and back."""
+
+    def rank(self, device: str) -> int:
+        """First on a CPU. Elsewhere before the reference: that visits one pixel at a time, whatever the device."""
+        return 0 if device == "cpu" else CARRIED
+
+    def unavailable(self) -> str | None:
+        """numba is a plain dependency, but the environment can keep it from working."""
+        try:
+            import numba
+        except (ImportError, ValueError, RuntimeError, OSError) as error:
+            reason = " ".join(str(error).split())[:160].rstrip(".")
+            return f"numba does not load ({reason}). Check the NUMBA_ variables, or choose --backend reference."
+        if numba.config.DISABLE_JIT:
+            return "NUMBA_DISABLE_JIT forbids compiling. Unset it, or choose --backend reference."
+        return None
+
+    def place(self, device: str) -> str:
+        """Always the CPU."""
+        return "cpu"
+
+    def scan(self, inputs: ScanInputs) -> Tensor:
+        """As `Backend.scan`."""
+        here = inputs.to(_CPU)
+        y: Tensor = (
+            _SelectiveScan.apply(*here)  # type: ignore[no-untyped-call]
+            if here.needs_gradient
+            else _forward(_kernel_inputs(here), here.order, keep_states=False)[0]
+        )
+        return y.to(inputs.u.device)
+
+    def merged_scan(self, inputs: ScanInputs, gate: Gate) -> Tensor:
+        """Scan and sequence shuffle attention in one, so that y is written once and read once."""
+        here, weights = inputs.to(_CPU), gate.to(_CPU)
+        out: Tensor = (
+            _MergedScan.apply(*weights, *here)  # type: ignore[no-untyped-call]
+            if here.needs_gradient or gate.needs_gradient
+            else _merge(_kernel_inputs(here), here.order, weights, keep_states=False)[0]
+        )
+        return out.to(inputs.u.device)
 
 
-def _kernel_inputs(
-    u: Tensor, projections: Tensor, dt_weight: Tensor, dt_bias: Tensor, A: Tensor, skip: Tensor
-) -> list[Tensor]:
-    """Float32, contiguous, parameters with channels last: as the kernels want them."""
+BACKEND = NumbaBackend()
+_CPU = torch.device("cpu")
+
+
+def _kernels() -> ModuleType:
+    """The kernels' module, loaded on first use: numba takes a moment, and a GPU needs none of it."""
+    from mair_cli.scan.cpu import kernels
+
+    return kernels
+
+
+def _kernel_inputs(inputs: ScanInputs) -> list[Tensor]:
+    """All but the order: float32, contiguous, parameters with channels last, as the kernels want them."""
+    u, projections, dt_weight, dt_bias, A, skip, _ = inputs
     tensors = (u, projections, dt_weight.transpose(1, 2), dt_bias.unsqueeze(1), A.transpose(1, 2), skip.unsqueeze(1))
     return [tensor.detach().float().contiguous() for tensor in tensors]
 
@@ -33,18 +83,19 @@ def _arrays(tensors: list[Tensor]) -> list[Any]:
 
 
 def _job_count(u: Tensor, order: Tensor) -> int:
-    return u.shape[0] * order.shape[0] * -(-u.shape[2] // kernels.CHUNK)
+    chunks: int = -(-u.shape[2] // _kernels().CHUNK)
+    return u.shape[0] * order.shape[0] * chunks
 
 
-def _forward(inputs: list[Tensor], order: Tensor, differentiable: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """y (B, K, L, D), its mean over pixels (B, K, D), and the states that the gradient needs, if there will be one."""
+def _forward(inputs: list[Tensor], order: Tensor, keep_states: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """y (B, K, L, D), its mean over pixels (B, K, D), and the states that only gradients need, if they are kept."""
     u, decay = inputs[0], inputs[4]
     batch, length, channels = u.shape
     y = u.new_empty(batch, order.shape[0], length, channels)
     pooled = u.new_empty(batch, order.shape[0], channels)
-    segments = -(-length // kernels.SEGMENT) if differentiable else 0
+    segments = -(-length // _kernels().SEGMENT) if keep_states else 0
     states = u.new_empty(batch, order.shape[0], segments, decay.shape[1], channels)
-    run_jobs(kernels.scan_forward, _job_count(u, order), *_arrays([*inputs, order, y, pooled, states]))
+    run_jobs(_kernels().scan_forward, _job_count(u, order), *_arrays([*inputs, order, y, pooled, states]))
     return y, pooled / length, states
 
 
@@ -56,11 +107,11 @@ def _backward(
     batch, length, channels = u.shape
     directions = order.shape[0]
     g_u = u.new_empty(batch, directions, length, channels)
-    g_projections = projections.new_empty(-(-channels // kernels.CHUNK), *projections.shape)
+    g_projections = projections.new_empty(-(-channels // _kernels().CHUNK), *projections.shape)
     g_parameters = [u.new_empty(batch, *parameter.shape) for parameter in inputs[2:]]
     gradients = [tensor.float().contiguous() for tensor in (gradient, weight, offset)]
     run_jobs(
-        kernels.scan_backward,
+        _kernels().scan_backward,
         _job_count(u, order),
         *_arrays([*inputs, order, states, *gradients, g_u, g_projections, *g_parameters]),
     )
@@ -77,10 +128,11 @@ def _backward(
 
 class _SelectiveScan(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, order: Tensor, *inputs: Tensor) -> Tensor:
-        prepared = _kernel_inputs(*inputs)
-        y, _, states = _forward(prepared, order, any(ctx.needs_input_grad))
-        ctx.save_for_backward(order, states, *prepared)
+    def forward(ctx: Any, *inputs: Tensor) -> Tensor:
+        scan = ScanInputs(*inputs)
+        prepared = _kernel_inputs(scan)
+        y, _, states = _forward(prepared, scan.order, keep_states=True)
+        ctx.save_for_backward(scan.order, states, *prepared)
         return y
 
     @staticmethod
@@ -88,29 +140,18 @@ class _SelectiveScan(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         order, states, *inputs = ctx.saved_tensors
         ones = gradient.new_ones(gradient.shape[0], gradient.shape[1], gradient.shape[3])
-        return None, *_backward(inputs, order, states, gradient, ones, torch.zeros_like(ones))
-
-
-def scan(
-    u: Tensor, projections: Tensor, dt_weight: Tensor, dt_bias: Tensor, A: Tensor, skip: Tensor, order: Tensor
-) -> Tensor:
-    """Arguments and result as in `mair_cli.scan.dispatch.selective_scan`; CPU tensors, computed in float32."""
-    y: Tensor = _SelectiveScan.apply(order, u, projections, dt_weight, dt_bias, A, skip)  # type: ignore[no-untyped-call]
-    return y
+        return *_backward(inputs, order, states, gradient, ones, torch.zeros_like(ones)), None
 
 
 class _MergedScan(torch.autograd.Function):
-    """Scan and sequence shuffle attention in one, so that y is written once, read once, and never has a gradient."""
+    """Scan and sequence shuffle attention in one, where y never has a gradient."""
 
     @staticmethod
-    def forward(ctx: Any, order: Tensor, gate_weight: Tensor, gate_bias: Tensor, *inputs: Tensor) -> Tensor:
-        prepared = _kernel_inputs(*inputs)
-        y, pooled, states = _forward(prepared, order, any(ctx.needs_input_grad))
-        gate_weight, gate_bias = gate_weight.detach().float(), gate_bias.detach().float()
-        weight = torch.sigmoid(_gate(pooled, gate_weight, gate_bias)).contiguous()
-        out = torch.empty_like(prepared[0])
-        run_jobs(kernels.weigh_directions, out.shape[0] * out.shape[1], *_arrays([y, weight, out]), grain=512)
-        ctx.save_for_backward(order, states, gate_weight, pooled, weight, y, *prepared)
+    def forward(ctx: Any, gate_weight: Tensor, gate_bias: Tensor, *inputs: Tensor) -> Tensor:
+        scan = ScanInputs(*inputs)
+        prepared = _kernel_inputs(scan)
+        out, kept = _merge(prepared, scan.order, Gate(gate_weight, gate_bias), keep_states=True)
+        ctx.save_for_backward(scan.order, *kept, *prepared)
         return out
 
     @staticmethod
@@ -119,34 +160,26 @@ class _MergedScan(torch.autograd.Function):
         order, states, gate_weight, pooled, weight, y, *inputs = ctx.saved_tensors
         gradient = gradient.float().contiguous()
         g_weight = torch.empty_like(weight)
-        run_jobs(kernels.pool_products, weight.shape[0] * weight.shape[1], *_arrays([y, gradient, g_weight]))
+        run_jobs(_kernels().pool_products, weight.shape[0] * weight.shape[1], *_arrays([y, gradient, g_weight]))
         g_gate = g_weight * weight * (1 - weight)
         channels, directions = weight.shape[2], weight.shape[1]
         taps = gate_weight.view(channels, directions, directions)
         g_pooled = torch.einsum("bjd,djk->bkd", g_gate, taps) / y.shape[2]
         g_taps = torch.einsum("bjd,bkd->djk", g_gate, pooled).reshape(gate_weight.shape)
         g_bias = g_gate.sum(0).T.reshape(-1)
-        return None, g_taps, g_bias, *_backward(inputs, order, states, gradient.unsqueeze(1), weight, g_pooled)
+        return g_taps, g_bias, *_backward(inputs, order, states, gradient.unsqueeze(1), weight, g_pooled), None
 
 
-def _gate(pooled: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """The 4 → 4 map of each channel, before the sigmoid: (B, K, D) to (B, K, D)."""
+def _merge(
+    inputs: list[Tensor], order: Tensor, gate: Gate, keep_states: bool
+) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor, Tensor, Tensor]]:
+    """(B, L, D), and what its gradient needs: states, the gate's weight, means over pixels, directions' weights, y."""
+    y, pooled, states = _forward(inputs, order, keep_states)
+    gate_weight, gate_bias = gate.weight.detach().float(), gate.bias.detach().float()
     channels, directions = pooled.shape[2], pooled.shape[1]
-    taps = weight.view(channels, directions, directions)
-    return torch.einsum("djk,bkd->bjd", taps, pooled) + bias.view(channels, directions).T
-
-
-def merged_scan(
-    u: Tensor,
-    projections: Tensor,
-    dt_weight: Tensor,
-    dt_bias: Tensor,
-    A: Tensor,
-    skip: Tensor,
-    order: Tensor,
-    gate_weight: Tensor,
-    gate_bias: Tensor,
-) -> Tensor:
-    """Arguments and result as in `mair_cli.scan.dispatch.merged_scan`; CPU tensors, computed in float32."""
-    out: Tensor = _MergedScan.apply(order, gate_weight, gate_bias, u, projections, dt_weight, dt_bias, A, skip)  # type: ignore[no-untyped-call]
-    return out
+    taps = gate_weight.view(channels, directions, directions)
+    opening = torch.einsum("djk,bkd->bjd", taps, pooled) + gate_bias.view(channels, directions).T
+    weight = torch.sigmoid(opening).contiguous()
+    out = torch.empty_like(inputs[0])
+    run_jobs(_kernels().weigh_directions, out.shape[0] * out.shape[1], *_arrays([y, weight, out]), grain=512)
+    return out, (states, gate_weight, pooled, weight, y)

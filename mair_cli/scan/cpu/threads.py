@@ -17,7 +17,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-import numba
 import torch
 
 _CALLBACK: Final = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
@@ -45,13 +44,23 @@ def _pool(workers: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(workers, thread_name_prefix="mair-scan")
 
 
+def _forget_threads() -> None:
+    """A forked child inherits pools, ours and OpenMP's, but none of their threads, and would wait for them for ever.
+
+    So it computes on the one that it has, as PyTorch's own data loaders do; a spawned process has all of its own.
+    """
+    _pool.cache_clear()
+    torch.set_num_threads(1)
+
+
 if hasattr(os, "register_at_fork"):
-    # A forked child has the pool object but none of its threads.
-    os.register_at_fork(after_in_child=_pool.cache_clear)
+    os.register_at_fork(after_in_child=_forget_threads)
 
 
 def thread_count() -> int:
     """Threads that kernels use: as many as PyTorch, but no more than NUMBA_NUM_THREADS allows."""
+    import numba
+
     return max(1, min(torch.get_num_threads(), int(numba.config.NUMBA_NUM_THREADS)))
 
 

@@ -1,4 +1,4 @@
-"""The selective scan by the compiled kernel of mamba-ssm, where that is installed. Glossary: see `selective_scan`.
+"""The selective scan by the compiled kernel of mamba-ssm, where that is installed. Glossary: `mair_cli.scan.inputs`.
 
 The kernel wants every sequence laid out along its path, (B, K·D, L), so inputs are gathered into scan order and its
 output is put back. Only its compiled module `selective_scan_cuda` is used: the Python package around it loads much
@@ -18,6 +18,8 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from mair_cli.errors import BackendError
+from mair_cli.scan.backend import Backend
+from mair_cli.scan.inputs import ScanInputs
 
 _MODULE: Final = "selective_scan_cuda"
 _ARGUMENTS: Final = {"fwd": 9, "bwd": 14}
@@ -25,28 +27,75 @@ _MOST_STATES: Final = 256
 _MOST_ELEMENTS: Final = 2**32  # the kernel's offsets are 32 bits wide
 
 
-def unavailable() -> str | None:
-    """Why this back end cannot be used here, and the way out, in one line; None if it can."""
-    if not torch.cuda.is_available():
-        return "it needs a GPU that PyTorch can use, and there is none. Choose --backend numba or reference."
-    try:
-        module = _compiled_module()
-    except ModuleNotFoundError:
-        return (
-            "mamba-ssm's compiled module is not installed. "
-            "Run 'pip install --no-build-isolation mamba-ssm' (needs the CUDA compiler), or choose --backend triton."
-        )
-    except (ImportError, OSError) as error:
-        reason = " ".join(str(error).split())[:160]
-        return f"{_MODULE} does not load ({reason}). Reinstall mamba-ssm for this PyTorch, or choose --backend triton."
-    for name, expected in _ARGUMENTS.items():
-        found = _argument_count(getattr(module, name, None))
-        if found not in (None, expected):
+class MambaSsmBackend(Backend):
+    """Computes on NVIDIA and AMD GPUs."""
+
+    def rank(self, device: str) -> int | None:
+        """First on a GPU, nowhere else."""
+        return 0 if device == "cuda" else None
+
+    def unavailable(self) -> str | None:
+        """Whether there is a GPU, and a module that loads and has the known signatures."""
+        if not torch.cuda.is_available():
+            return "it needs a GPU that PyTorch can use, and there is none. Choose --backend numba or reference."
+        try:
+            module = _compiled_module()
+        except ModuleNotFoundError:
             return (
-                f"this {_MODULE}.{name} takes {found} arguments instead of {expected}. "
-                "Install mamba-ssm 2.2 or 2.3, or choose --backend triton."
+                "mamba-ssm's compiled module is not installed. Run 'pip install --no-build-isolation mamba-ssm' "
+                "(needs the CUDA compiler), or choose --backend triton."
             )
-    return None
+        except (ImportError, OSError) as error:
+            reason = " ".join(str(error).split())[:160]
+            return (
+                f"{_MODULE} does not load ({reason}). Reinstall mamba-ssm for this PyTorch, or choose --backend triton."
+            )
+        for name, expected in _ARGUMENTS.items():
+            found = _argument_count(getattr(module, name, None))
+            if found not in (None, expected):
+                return (
+                    f"this {_MODULE}.{name} takes {found} arguments instead of {expected}. "
+                    "Install mamba-ssm 2.2 or 2.3, or choose --backend triton."
+                )
+        return None
+
+    def scan(self, inputs: ScanInputs) -> Tensor:
+        """As `Backend.scan`, computed in float32; the result has the type of `u`.
+
+        Raises:
+            BackendError: too many states, or too much data for the kernel's 32-bit offsets.
+        """
+        u, projections, dt_weight, dt_bias, A, skip, order = inputs
+        batch, length, channels = u.shape
+        directions, states = dt_weight.shape[0], inputs.states
+        if states > _MOST_STATES:
+            raise BackendError(
+                f"mamba-ssm computes at most {_MOST_STATES} states, not {states}; choose --backend triton."
+            )
+        if batch * directions * channels * length >= _MOST_ELEMENTS:
+            raise BackendError("The batch is too large for mamba-ssm; choose a smaller --tile or --backend triton.")
+
+        with torch.autocast(u.device.type, enabled=False):
+            paths = order.long()
+            along = _visit(projections.float().permute(0, 2, 3, 1), paths)
+            r, b, c = along.split([inputs.rank, states, states], dim=2)
+            step_input = torch.matmul(dt_weight.float(), r)
+            values = _visit(u.float().transpose(1, 2).unsqueeze(1).expand(-1, directions, -1, -1), paths)
+            y: Tensor = _KernelScan.apply(  # type: ignore[no-untyped-call]
+                values.flatten(1, 2),
+                step_input.flatten(1, 2),
+                A.float().flatten(0, 1),
+                b,
+                c,
+                skip.float().flatten(),
+                dt_bias.float().flatten(),
+            )
+            back = torch.empty_like(paths).scatter_(1, paths, torch.arange(length, device=u.device).expand_as(paths))
+            in_image = _visit(y.unflatten(1, (directions, channels)), back)
+            return in_image.transpose(2, 3).to(u.dtype).contiguous()
+
+
+BACKEND = MambaSsmBackend()
 
 
 def _compiled_module() -> ModuleType:
@@ -59,44 +108,6 @@ def _argument_count(function: object) -> int | None:
         return 0
     numbers = re.findall(r"\barg(\d+):", getattr(function, "__doc__", None) or "")
     return max(map(int, numbers)) + 1 if numbers else None
-
-
-def scan(
-    u: Tensor, projections: Tensor, dt_weight: Tensor, dt_bias: Tensor, A: Tensor, skip: Tensor, order: Tensor
-) -> Tensor:
-    """Selective scan, differentiable in all but `order`; arguments and result as in `selective_scan.selective_scan`.
-
-    Computed in float32; the result has the type of `u`.
-
-    Raises:
-        BackendError: too many states, or too much data for the kernel's 32-bit offsets.
-    """
-    batch, length, channels = u.shape
-    directions, _, rank = dt_weight.shape
-    states = A.shape[-1]
-    if states > _MOST_STATES:
-        raise BackendError(f"mamba-ssm computes at most {_MOST_STATES} states, not {states}; choose --backend triton.")
-    if batch * directions * channels * length >= _MOST_ELEMENTS:
-        raise BackendError("The batch is too large for mamba-ssm; choose a smaller --tile or --backend triton.")
-
-    with torch.autocast(u.device.type, enabled=False):
-        paths = order.long()
-        along = _visit(projections.float().permute(0, 2, 3, 1), paths)
-        r, b, c = along.split([rank, states, states], dim=2)
-        step_input = torch.matmul(dt_weight.float(), r)
-        inputs = _visit(u.float().transpose(1, 2).unsqueeze(1).expand(-1, directions, -1, -1), paths)
-        y: Tensor = _KernelScan.apply(  # type: ignore[no-untyped-call]
-            inputs.flatten(1, 2),
-            step_input.flatten(1, 2),
-            A.float().flatten(0, 1),
-            b,
-            c,
-            skip.float().flatten(),
-            dt_bias.float().flatten(),
-        )
-        back = torch.empty_like(paths).scatter_(1, paths, torch.arange(length, device=u.device).expand_as(paths))
-        in_image = _visit(y.unflatten(1, (directions, channels)), back)
-        return in_image.transpose(2, 3).to(u.dtype).contiguous()
 
 
 def _visit(rows: Tensor, paths: Tensor) -> Tensor:

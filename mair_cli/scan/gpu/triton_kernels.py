@@ -10,7 +10,7 @@ applications", 1990):
 
 The gradient runs backwards the same way: `summary` and `carry` with `adjoint`, then `gradient`.
 
-Glossary, beyond that of `selective_scan`:
+Glossary, beyond that of `mair_cli.scan.inputs`:
     chunk     CHUNK consecutive positions of one path; a program works on one chunk and BLOCK channels
     pixel     position in the image of each step of a chunk; `inside` is False past the path's end
     live      False for channels past D, where the last block is wider than what is left

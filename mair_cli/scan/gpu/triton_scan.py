@@ -1,4 +1,4 @@
-"""The selective scan on a GPU by Triton kernels of our own, forward and backward. Glossary: see `selective_scan`.
+"""The selective scan on a GPU by Triton kernels of our own, forward and backward. Glossary: `mair_cli.scan.inputs`.
 
 Besides its arguments the gradient keeps nothing: the states between chunks are computed anew, which costs less than a
 second copy of `y` held by every block of the network.
@@ -6,6 +6,7 @@ second copy of `y` held by every block of the network.
 
 from __future__ import annotations
 
+import os
 import subprocess
 from types import ModuleType
 from typing import Final, NamedTuple
@@ -15,6 +16,8 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from mair_cli.errors import BackendError
+from mair_cli.scan.backend import LAST_RESORT, Backend
+from mair_cli.scan.inputs import ScanInputs
 
 _OLDEST_CAPABILITY: Final = (7, 0)
 
@@ -33,22 +36,46 @@ DEFAULT_TILING: Final = Tiling()
 _LAUNCH: Final = {"num_warps": 1, "enable_fp_fusion": True}
 
 
-def unavailable() -> str | None:
-    """Why this back end cannot be used here, and the way out, in one line; None if it can.
+class TritonBackend(Backend):
+    """Computes on NVIDIA and AMD GPUs.
 
     With TRITON_INTERPRET=1 set before Triton's first import, the kernels run on the CPU, slowly, for tests.
     """
-    try:
-        kernels = _kernels()
-    except ImportError as error:
-        return f"Triton cannot be imported ({error}). Run 'pip install triton', or choose another --backend."
-    if _interpreted(kernels):
-        return None
-    if not torch.cuda.is_available():
-        return "it needs a GPU that PyTorch can use, and there is none. Choose --backend numba or reference."
-    if torch.version.hip is None and torch.cuda.get_device_capability() < _OLDEST_CAPABILITY:
-        return f"Triton does not support {torch.cuda.get_device_name()}. Choose --backend reference or --device cpu."
-    return _launcher_obstacle()
+
+    def rank(self, device: str) -> int | None:
+        """Second on a GPU; on a CPU, interpreted, on request only."""
+        if device == "cpu" and os.environ.get("TRITON_INTERPRET") == "1":
+            return LAST_RESORT + 1
+        return 1 if device == "cuda" else None
+
+    def unavailable(self) -> str | None:
+        """Whether Triton is there and starts on this GPU."""
+        try:
+            kernels = _kernels()
+        except ImportError as error:
+            return f"Triton cannot be imported ({error}). Run 'pip install triton', or choose another --backend."
+        if _interpreted(kernels):
+            return None
+        if not torch.cuda.is_available():
+            return "it needs a GPU that PyTorch can use, and there is none. Choose --backend numba or reference."
+        if torch.version.hip is None and torch.cuda.get_device_capability() < _OLDEST_CAPABILITY:
+            return (
+                f"Triton does not support {torch.cuda.get_device_name()}. Choose --backend reference or --device cpu."
+            )
+        return _launcher_obstacle()
+
+    def scan(self, inputs: ScanInputs) -> Tensor:
+        """As `Backend.scan`, computed in float32; the result has the type of `u`.
+
+        Raises:
+            BackendError: the tensors are not on a GPU (and Triton does not interpret).
+        """
+        if not inputs.u.is_cuda and not _interpreted(_kernels()):
+            raise BackendError(f"Triton computes on a GPU, not on {inputs.u.device.type}; choose another --backend.")
+        return scan_tiled(inputs, DEFAULT_TILING)
+
+
+BACKEND = TritonBackend()
 
 
 def _launcher_obstacle() -> str | None:
@@ -63,33 +90,9 @@ def _launcher_obstacle() -> str | None:
     return None
 
 
-def scan(
-    u: Tensor, projections: Tensor, dt_weight: Tensor, dt_bias: Tensor, A: Tensor, skip: Tensor, order: Tensor
-) -> Tensor:
-    """Selective scan, differentiable in all but `order`; arguments and result as in `selective_scan.selective_scan`.
-
-    Computed in float32; the result has the type of `u`.
-
-    Raises:
-        BackendError: the tensors are not on a GPU (and Triton does not interpret).
-    """
-    if not u.is_cuda and not _interpreted(_kernels()):
-        raise BackendError(f"Triton computes on a GPU, not on {u.device.type}; choose another --backend.")
-    return scan_tiled(u, projections, dt_weight, dt_bias, A, skip, order, DEFAULT_TILING)
-
-
-def scan_tiled(
-    u: Tensor,
-    projections: Tensor,
-    dt_weight: Tensor,
-    dt_bias: Tensor,
-    A: Tensor,
-    skip: Tensor,
-    order: Tensor,
-    tiling: Tiling,
-) -> Tensor:
-    """`scan` with a tiling of one's own, for tests and measurements."""
-    y: Tensor = _TritonScan.apply(u, projections, dt_weight, dt_bias, A, skip, order, tiling)  # type: ignore[no-untyped-call]
+def scan_tiled(inputs: ScanInputs, tiling: Tiling) -> Tensor:
+    """`TritonBackend.scan` with a tiling of one's own, for tests and measurements."""
+    y: Tensor = _TritonScan.apply(tiling, *inputs)  # type: ignore[no-untyped-call]
     return y
 
 
@@ -105,9 +108,8 @@ class _Problem(NamedTuple):
     order: Tensor  # (K, L)
 
     @classmethod
-    def prepare(
-        cls, u: Tensor, projections: Tensor, dt_weight: Tensor, dt_bias: Tensor, A: Tensor, skip: Tensor, order: Tensor
-    ) -> _Problem:
+    def prepare(cls, inputs: ScanInputs) -> _Problem:
+        u, projections, dt_weight, dt_bias, A, skip, order = inputs
         across = (u, projections, dt_weight.transpose(1, 2), dt_bias, A.transpose(1, 2), skip, order)
         return cls(*(tensor.contiguous() for tensor in across))
 
@@ -126,30 +128,19 @@ class _Problem(NamedTuple):
 
 class _TritonScan(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: FunctionCtx,
-        u: Tensor,
-        projections: Tensor,
-        dt_weight: Tensor,
-        dt_bias: Tensor,
-        A: Tensor,
-        skip: Tensor,
-        order: Tensor,
-        tiling: Tiling,
-    ) -> Tensor:
-        problem = _Problem.prepare(u, projections, dt_weight, dt_bias, A, skip, order)
-        ctx.save_for_backward(u, projections, dt_weight, dt_bias, A, skip, order)
+    def forward(ctx: FunctionCtx, tiling: Tiling, *inputs: Tensor) -> Tensor:
+        ctx.save_for_backward(*inputs)
         ctx.tiling = tiling  # type: ignore[attr-defined]
-        with torch.cuda.device_of(u):
-            return _forward(problem, tiling)
+        with torch.cuda.device_of(inputs[0]):
+            return _forward(_Problem.prepare(ScanInputs(*inputs)), tiling)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, grad_y: Tensor) -> tuple[Tensor | None, ...]:
         inputs = ctx.saved_tensors  # type: ignore[attr-defined]
         with torch.cuda.device_of(grad_y):
-            gradients = _backward(_Problem.prepare(*inputs), grad_y.contiguous(), ctx.tiling)  # type: ignore[attr-defined]
-        return (*(g.to(t.dtype) for g, t in zip(gradients, inputs, strict=False)), None, None)
+            gradients = _backward(_Problem.prepare(ScanInputs(*inputs)), grad_y.contiguous(), ctx.tiling)  # type: ignore[attr-defined]
+        return (None, *(g.to(t.dtype) for g, t in zip(gradients, inputs, strict=False)), None)
 
 
 def _forward(problem: _Problem, tiling: Tiling) -> Tensor:

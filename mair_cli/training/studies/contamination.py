@@ -7,15 +7,19 @@ transform, as in Lowe, IJCV 2004); then the two images are laid over one another
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from mair_cli.training.images import decode_rgb
+from mair_cli.errors import ImageError
+from mair_cli.images.io import read_rgb8
 from mair_cli.training.patches import turned
 from mair_cli.training.studies.keypoints import Keypoints, find_keypoints, turned_descriptions, turned_positions
+
+logger = logging.getLogger(__name__)
 
 TURNS = 8
 # Correlation of two descriptions from which on they look alike.
@@ -61,18 +65,23 @@ def find_contamination(
         The pairs that show the same, in the order of `training`.
 
     Raises:
-        ImageError: a file cannot be read.
+        ImageError: one of `forbidden` cannot be read. Such a training image is named and left out.
     """
     known = []
     for path in forbidden:
-        known.append(find_keypoints(decode_rgb(path)))
+        known.append(find_keypoints(read_rgb8(path)))
         on_image()
     catalogue = _Catalogue(known)
     matches = []
     for path in training:
-        spots = find_keypoints(decode_rgb(path))
+        try:
+            spots = find_keypoints(read_rgb8(path))
+        except ImageError as error:  # nothing is learnt from it either
+            logger.warning("left out: %s", error)
+            continue
+        finally:
+            on_image()
         matches += [Match(path, forbidden[i], similarity) for i, similarity in catalogue.look_up(spots)]
-        on_image()
     return matches
 
 

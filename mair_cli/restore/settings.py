@@ -1,0 +1,159 @@
+"""How a network is run, in one value that goes whole from the command line to `Restorer`, to benchmarks, to actors of a
+cluster, and as data into the key of a run that can be resumed. Free of torch.
+
+A new setting is one field here, and one option in `mair_cli.cli.options`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from mair_cli.errors import UsageError
+from mair_cli.tasks import SCENES, find_task
+
+__all__ = ["MAX_SIGMA", "PRECISIONS", "Jpeg", "Levels", "Origin", "RunSettings", "Sigma"]
+
+Sigma = float | Literal["auto"]
+Jpeg = int | Literal["auto", "off"]
+Origin = Literal["told", "file", "estimated", "nothing known"]
+
+MAX_SIGMA = 75.0
+PRECISIONS = ("fp32", "bf16", "fp16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """How a network is chosen and run.
+
+    Attributes:
+        task: a name in `mair_cli.tasks.TASKS`; None takes the model's, or "sr" where none is named.
+        scale: enlargement, 2, 3 or 4; None takes the model's, or 4.
+        scene: "indoor", "outdoor" or "mixed"; for dehazing. None stands for "mixed".
+        model: a name in the catalog; "auto" takes published weights for the task if cached, else bundled ones.
+        weights: a checkpoint file, published format or safetensors, instead of `model`.
+        config: the file's network settings, where it does not tell them itself.
+        stripe: the file's stripe width, where it does not tell it itself.
+        sigma: noise level of 255 that the network is told, 0 to 75, or "auto" to estimate it from each image; None
+            tells it nothing, which denoisers refuse.
+        jpeg: JPEG quality that the network is told, 1 to 100; "auto" is what the picture's own file says, "off" is not
+            a JPEG.
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
+        backend: the scan's back end, "auto" or one of `mair_cli.scan.dispatch.BACKENDS`.
+        precision: "fp32", "bf16" or "fp16".
+        tile: largest tile side in input pixels; 0 for the whole image; "auto" by free memory.
+        overlap: input pixels that neighbouring tiles share; None for the default.
+        partition: the published partition instead of tiles, for measuring as published.
+        ensemble: mean over 8 flips and transposes.
+        threads: CPU threads; None leaves the choice to PyTorch.
+    """
+
+    task: str | None = None
+    scale: int | None = None
+    scene: str | None = None
+    model: str = "auto"
+    weights: str | Path | None = None
+    config: Mapping[str, object] | None = None
+    stripe: int | None = None
+    sigma: Sigma | None = None
+    jpeg: Jpeg = "auto"
+    device: str = "auto"
+    backend: str = "auto"
+    precision: str = "fp32"
+    tile: int | Literal["auto"] = "auto"
+    overlap: int | None = None
+    partition: bool = False
+    ensemble: bool = False
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check each setting and what does not go together; raises UsageError naming the setting in backquotes."""
+        if self.task is not None:
+            find_task(self.task)
+        if self.scene is not None and self.scene not in SCENES:
+            raise UsageError(f"`scene` {self.scene}: choose indoor, outdoor or mixed.")
+        if self.weights is not None and self.model != "auto":
+            raise UsageError("`model` and `weights` exclude each other: give only one.")
+        if self.weights is None and (self.config is not None or self.stripe is not None):
+            raise UsageError("`stripe` and `config` belong to `weights`: models of the catalog know theirs.")
+        if self.precision not in PRECISIONS:
+            raise UsageError(f"`precision` {self.precision}: choose fp32, bf16 or fp16.")
+        if self.threads is not None and self.threads < 1:
+            raise UsageError(f"`threads` {self.threads}: give 1 or more.")
+        _check_sigma(self.sigma)
+        _check_jpeg(self.jpeg)
+        self._check_tiles()
+
+    def _check_tiles(self) -> None:
+        tile, overlap = self.tile, self.overlap
+        if tile != "auto" and (not isinstance(tile, int) or tile < 0):
+            raise UsageError(f"`tile` {tile}: give auto, a number of pixels, or 0 for the whole image.")
+        if overlap is not None and overlap < 0:
+            raise UsageError(f"`overlap` {overlap}: give a number of pixels, 0 or more.")
+        if tile != "auto" and tile > 0 and overlap is not None and overlap > tile // 2:
+            raise UsageError(f"`overlap` {overlap}: at most half of `tile` {tile}.")
+        if self.partition and tile != "auto":
+            raise UsageError("The published partition sets the size of its parts itself: leave `tile` out.")
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> RunSettings:
+        """From a mapping; raises UsageError for a name that is no setting, with the nearest one."""
+        known = [field.name for field in fields(cls)]
+        for name in settings:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                raise UsageError(
+                    f"There is no setting {name!r}"
+                    + (f"; did you mean {near[0]!r}?" if near else f": there are {', '.join(known)}.")
+                )
+        return cls(**settings)
+
+    def with_(self, **changes: object) -> RunSettings:
+        """The same but for `changes`, checked again."""
+        return replace(self, **changes)  # type: ignore[arg-type]  # `replace` and the checks refuse what does not fit
+
+    def to_mapping(self) -> dict[str, object]:
+        """All settings as JSON-ready values: what a resumable run depends on beside its images and weights."""
+        return asdict(self) | {"weights": None if self.weights is None else str(self.weights)}
+
+
+def _check_sigma(sigma: object) -> None:
+    if sigma is None or sigma == "auto":
+        return
+    number = isinstance(sigma, (int, float)) and not isinstance(sigma, bool)
+    if not number or not 0 <= sigma <= MAX_SIGMA or math.isnan(sigma):  # type: ignore[operator, arg-type]
+        raise UsageError(f"`sigma` {sigma}: give a number from 0 to {MAX_SIGMA:g}, or auto.")
+
+
+def _check_jpeg(jpeg: object) -> None:
+    if jpeg in ("auto", "off"):
+        return
+    if not isinstance(jpeg, int) or isinstance(jpeg, bool) or not 1 <= jpeg <= 100:
+        raise UsageError(f"`jpeg` {jpeg}: give a quality from 1 to 100, auto or off.")
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """What a network is told of an image, and how that is known.
+
+    Attributes:
+        sigma: noise level of 255; None for a network that is not told one.
+        jpeg: quality, 1 to 100; None for no JPEG, or for a network that is not told.
+        sigma_origin: who says so.
+        jpeg_origin: who says so; "file" is the quantisation tables of the picture's own file.
+    """
+
+    sigma: float | None = None
+    jpeg: int | None = None
+    sigma_origin: Origin = "nothing known"
+    jpeg_origin: Origin = "nothing known"
+
+    def __str__(self) -> str:
+        """For people, such as "σ 12.3 (estimated), JPEG 75 (file)"; empty where nothing is told."""
+        parts = [f"σ {self.sigma:.1f} ({self.sigma_origin})"] if self.sigma_origin != "nothing known" else []
+        parts += [f"JPEG {self.jpeg} ({self.jpeg_origin})"] if self.jpeg is not None else []
+        return ", ".join(parts)

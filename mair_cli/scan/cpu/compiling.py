@@ -1,0 +1,98 @@
+"""Compiles functions by numba on first use and keeps the machine code on disk, where that is possible.
+
+numba's own cache watches the one file that a function stands in, and what it cannot read or write ends the program.
+This one is keyed by the text of every file that goes into the code, checks a digest before it trusts what it reads, and
+is optional: what is missing, cut off, foreign or not writable is compiled anew, in memory if need be.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import pickle
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, cast
+from uuid import uuid4
+
+import numba
+from numba.core.caching import FunctionCache
+from numba.core.serialize import dumps
+
+logger = logging.getLogger(__name__)
+
+_DIGEST_BYTES: Final = hashlib.sha256().digest_size
+
+
+class _CheckedFiles:
+    """Machine code in a folder, a file for each key: digest, then pickle; takes the place of numba's index and data."""
+
+    def __init__(self, folder: str, name: str, sources: tuple[Path, ...]) -> None:
+        self._folder, self._name = Path(folder), name
+        texts = [hashlib.sha256(source.read_bytes()).hexdigest() for source in sources]
+        self._version = (numba.__version__, *texts)
+
+    def _path(self, key: object) -> Path:
+        digest = hashlib.sha256(repr((self._version, key)).encode()).hexdigest()
+        return self._folder / f"{self._name}.{digest[:32]}.nbk"
+
+    def load(self, key: object) -> object | None:
+        """What was saved under the key; None where nothing whole is there."""
+        try:
+            content = self._path(key).read_bytes()
+        except OSError:
+            return None
+        digest, data = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
+        if hashlib.sha256(data).digest() != digest:
+            logger.info("the compiled code in %s is damaged and is made anew", self._path(key))
+            return None
+        return cast(object, pickle.loads(data))
+
+    def save(self, key: object, value: object) -> None:
+        """Write a file whole or not at all."""
+        data, path = dumps(value), self._path(key)
+        partial = path.with_name(f"{path.name}.{uuid4().hex[:16]}.tmp")
+        try:
+            partial.write_bytes(hashlib.sha256(data).digest() + data)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def flush(self) -> None:
+        """Forget this function's code (numba's `recompile` asks for it)."""
+        for path in self._folder.glob(f"{self._name}.*.nbk"):
+            path.unlink(missing_ok=True)
+
+
+class _KernelCache(FunctionCache):  # type: ignore[misc]  # numba has no type information
+    """numba's cache of one function, on checked files and without the power to end a run."""
+
+    def __init__(self, function: Callable[..., Any], sources: tuple[Path, ...]) -> None:
+        super().__init__(function)
+        self._cache_file = _CheckedFiles(self._cache_path, self._impl.filename_base, sources)
+
+    def save_overload(self, signature: object, compiled: object) -> None:
+        """Keep the code on disk, or leave it where it is, in memory."""
+        try:
+            super().save_overload(signature, compiled)
+        except OSError as error:
+            logger.info("%s cannot be kept, and is compiled in each run: %s", self._impl.filename_base, error)
+
+
+def compile_kernel(
+    function: Callable[..., Any], sources: tuple[Path, ...], options: Mapping[str, Any]
+) -> Callable[..., Any]:
+    """A function to be compiled on first use.
+
+    Args:
+        function: what to compile.
+        sources: every file that its machine code depends on.
+        options: for `numba.njit`.
+    """
+    kernel: Any = numba.njit(**options)(function)
+    try:
+        kernel._cache = _KernelCache(function, sources)
+    except (RuntimeError, OSError):  # numba has found no folder that it could write to
+        logger.info("no writable cache folder: %s is compiled in each run", function.__name__)
+    compiled: Callable[..., Any] = kernel
+    return compiled
