@@ -9,6 +9,7 @@ import functools
 import struct
 import zlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import BinaryIO, Final, TypeAlias
 
 import numpy as np
@@ -105,12 +106,9 @@ def _pixel_chunks(stream: BinaryIO, allow_truncated: bool) -> Iterator[bytes]:
 @functools.cache
 def _unfilter() -> Callable[[Bytes, int], None]:
     """The loop that undoes the filters, compiled on first use: each byte needs the one before it."""
-    import numba
+    from mair_cli.scan.cpu.compiling import compile_kernel  # numba is slow to import
 
-    try:
-        return numba.njit(cache=True, nogil=True)(_unfilter_lines)  # type: ignore[no-any-return]
-    except RuntimeError:  # no folder in which compiled code could be kept
-        return numba.njit(nogil=True)(_unfilter_lines)  # type: ignore[no-any-return]
+    return compile_kernel(_unfilter_lines, (Path(__file__),), {"nogil": True})
 
 
 def _unfilter_lines(lines: Bytes, pixel: int) -> None:
