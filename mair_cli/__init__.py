@@ -2,7 +2,8 @@
 
     restorer = mair_cli.Restorer(task="sr", scale=4)
     out = restorer(image)                       # NumPy array in, the same kind of array out
-    net = mair_cli.load_network("file.pth")     # torch.nn.Module
+    restorer.file("small.jpg", "large.jpg")     # file to file, with profile, EXIF data and transparency
+    net = mair_cli.load_network("mair-t-x4")    # torch.nn.Module; or a checkpoint file
     net = mair_cli.build_network(config)        # the same, freshly initialised
 
 These names are loaded when first used: importing the package does not import PyTorch.
@@ -18,15 +19,18 @@ from mair_cli.version import __version__
 
 if TYPE_CHECKING:
     from mair_cli.networks import build_network
+    from mair_cli.restore.loading import load_network
     from mair_cli.restore.restorer import Restorer
-    from mair_cli.weights.checkpoint import load_network
+    from mair_cli.restore.settings import Levels, RunSettings
 
-__all__ = ["MairError", "Restorer", "__version__", "build_network", "load_network"]
+__all__ = ["Levels", "MairError", "Restorer", "RunSettings", "__version__", "build_network", "load_network"]
 
 _HOMES = {
+    "Levels": "mair_cli.restore.settings",
     "Restorer": "mair_cli.restore.restorer",
+    "RunSettings": "mair_cli.restore.settings",
     "build_network": "mair_cli.networks",
-    "load_network": "mair_cli.weights.checkpoint",
+    "load_network": "mair_cli.restore.loading",
 }
 
 

@@ -72,6 +72,7 @@ COMMANDS = (
     Command("compare", "mair_cli.cli.compare:compare", "Two or three images beside one another.", MEASURE),
     Command("download", "mair_cli.cli.download:download", "Fetch published weights, or list all models.", MANAGE),
     Command("doctor", "mair_cli.cli.doctor:doctor", "Check this machine: versions, devices, back ends.", MANAGE),
+    Command("help", "mair_cli.cli.help:show_help", "What a command does, and its options.", MANAGE),
 )
 
 
@@ -84,9 +85,11 @@ def build_app(names: Collection[str] | None = None) -> typer.Typer:
     import typer
 
     from mair_cli.cli.options import group_options
+    from mair_cli.cli.usage import CommandGroup
 
     app = typer.Typer(
         name="mair",
+        cls=CommandGroup,
         help=DESCRIPTION,
         no_args_is_help=True,
         pretty_exceptions_enable=False,

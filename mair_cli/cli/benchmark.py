@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from mair_cli.cli import console
+from mair_cli.cli import completion, console
 from mair_cli.cli.benchmark_results import Targets, show, write
 from mair_cli.cli.options import (
     NETWORK,
@@ -66,7 +66,13 @@ def benchmark(
     ],
     task: Annotated[
         str,
-        typer.Option("--task", metavar="|".join(TASKS), rich_help_panel=SETS, help="What for."),
+        typer.Option(
+            "--task",
+            autocompletion=completion.one_of(*TASKS),
+            metavar="|".join(TASKS),
+            rich_help_panel=SETS,
+            help="What for.",
+        ),
     ] = "sr",
     scale: Annotated[
         int | None, typer.Option("--scale", "-s", metavar="2|3|4", rich_help_panel=SETS, help="For sr. Default: 4.")
@@ -106,6 +112,7 @@ def benchmark(
         typer.Option(
             "--model",
             "-m",
+            autocompletion=completion.methods,
             metavar="NAME",
             rich_help_panel=NETWORK,
             help="A model, auto, or a baseline: bicubic, nearest; none, nl-means. Repeatable. "
@@ -144,15 +151,15 @@ def benchmark(
         typer.Option("--html", metavar="FILE", rich_help_panel=OUTPUT, help="One page with sliders, tables and plots."),
     ] = None,
     html_images: Annotated[
-        int,
+        int | None,
         typer.Option(
             "--html-images",
             metavar="N",
             min=0,
             rich_help_panel=OUTPUT,
-            help="Sliders for the N images in which methods differ most; 0 for all.",
+            help="Sliders for the N images in which methods differ most; 0 for all. Default: 40.",
         ),
-    ] = 40,
+    ] = None,
     save_images: Annotated[
         Path | None,
         typer.Option("--save-images", metavar="DIR", rich_help_panel=OUTPUT, help="Restored images, by method."),
@@ -175,13 +182,21 @@ def benchmark(
         sigma=sigma if sigma is not None else (25.0 if kind.inputs == "noisy" else None),
         quality=jpeg if jpeg is not None else (40 if kind.inputs == "compressed" else None),
     )
+    if html_images is not None and html is None:
+        raise UsageError("`html_images` is about the page that `html` FILE writes: name one.")
     partition = tile == PARTITION
     stripe = settings.pop("stripe")
     run = RunSettings.of(
-        {**settings, "scene": scene, "tile": "auto" if partition else parse_tile(tile), "partition": partition}
+        {
+            **settings,
+            "task": kind.name,
+            "scene": scene,
+            "tile": "auto" if partition else parse_tile(tile),
+            "partition": partition,
+        }
     )
     plan = Plan(protocol, _methods(model or [], weights or [], kind.baseline, run, stripe), run, fresh)
-    targets = Targets(json, csv, html, save_images, html_images)
+    targets = Targets(json, csv, html, save_images, 40 if html_images is None else html_images)
     targets.check(weights or [])
     return _run(dataset, data_dir, limit, plan, targets)
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mair_cli.cli import console
-from mair_cli.cli.options import OUTPUT, REPORT, Quiet
+from mair_cli.cli.options import OUTPUT, REPORT, Quiet, Verbose
 from mair_cli.errors import UsageError
 
 
@@ -30,6 +30,7 @@ def compare(
     json: Annotated[
         bool, typer.Option("--json", rich_help_panel=REPORT, help="One JSON object per image on stdout.")
     ] = False,
+    verbose: Verbose = 0,
     quiet: Quiet = False,
 ) -> int:
     """Compare images: PSNR and SSIM of each with the last one, and a page with a before/after slider.
@@ -42,9 +43,12 @@ def compare(
     from mair_cli.benchmark.report import figure_text
     from mair_cli.benchmark.report_files import check_report_file, write_report
 
-    console.configure(quiet=quiet)
+    console.configure(verbose=verbose, quiet=quiet)
     if len(images) not in (2, 3):
         raise UsageError(f"mair compare takes two or three images, not {len(images)}")
+    for path in images:
+        if not path.is_file():
+            raise UsageError(f"{path}: {'a folder, not an image' if path.is_dir() else 'no such file or folder'}")
     if html is not None:
         check_report_file(html, "html", images)
     result = compare_images(images, crop)

@@ -11,10 +11,14 @@ import math
 import os
 import re
 import sys
+import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+from mair_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _WIDTH_OF_FILES = 120  # columns of a table that goes to a file or a pipe
+_PIPE_PAUSE = 0.01  # seconds between two looks at a full pipe
 _SETTING = re.compile(r"`([a-z]+(?:_[a-z]+)*)`")  # one word: commands in backquotes have several
 _LOG_LEVELS = {0: logging.WARNING, 1: logging.INFO}
 
@@ -44,12 +49,19 @@ class _LogHandler(logging.Handler):
 
 
 def configure(*, verbose: int = 0, quiet: bool = False) -> None:
-    """Set how much is shown on stderr: errors only (`quiet`), or libraries' log too (`verbose` 1: info, 2: all)."""
+    """Set how much is shown on stderr: errors only (`quiet`), or libraries' log too (`verbose` 1: info, 2: all).
+
+    Raises UsageError for both at once.
+    """
+    if verbose and quiet:
+        raise UsageError("--verbose and --quiet exclude each other: give only one.")
     _loudness.quiet = quiet
     logger = logging.getLogger("mair_cli")
     logger.handlers = [_LogHandler()]
     logger.setLevel(logging.ERROR if quiet else _LOG_LEVELS.get(verbose, logging.DEBUG))
     logger.propagate = False
+    if quiet:
+        warnings.simplefilter("ignore")  # what libraries warn of is news to nobody who asked for quiet
 
 
 def error(message: str) -> None:
@@ -86,21 +98,39 @@ def in_bytes() -> bytes:
 
 
 def out_bytes(data: bytes) -> None:
-    """Write binary data, an image, to stdout."""
+    """Write binary data, an image, to stdout: all of it, also into a pipe that takes no more than it has room for."""
     sys.stdout.flush()
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+    stream = sys.stdout.buffer
+    write = getattr(stream, "raw", stream).write  # a buffer would give up in the middle where a pipe does not wait
+    rest = memoryview(data)
+    while rest:
+        written = write(rest)
+        if not written:  # None: the pipe is full
+            time.sleep(_PIPE_PAUSE)
+        rest = rest[written or 0 :]
+    stream.flush()
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, to_stdout: bool = True) -> None:
+def table(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    to_stdout: bool = True,
+    names_first: bool = False,
+) -> None:
     """Show a table; columns whose cells are all numbers stand to the right.
 
     Args:
         title: heading above the table; empty for none.
         columns: heading of each column; empty for no line of headings.
         rows: one text per column each.
-        to_stdout: a table that the user asked for is data; one that accompanies other output goes to stderr.
+        to_stdout: a table that the user asked for is data; one that accompanies other output goes to stderr, and
+            nowhere with `--quiet`.
+        names_first: the first column holds names to be copied: they stay in one piece however narrow the terminal.
     """
+    if _loudness.quiet and not to_stdout:
+        return
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -116,7 +146,8 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, 
     for index in range(len(columns) or len(rows[0] if rows else ())):
         numeric = all(_is_number(row[index]) for row in rows)
         heading = Text(printable(columns[index]) if columns else "")
-        shown.add_column(heading, justify="right" if numeric else "left", overflow="fold")
+        alignment: Literal["left", "right"] = "right" if numeric else "left"
+        shown.add_column(heading, justify=alignment, overflow="fold", no_wrap=names_first and index == 0)
     for row in rows:
         shown.add_row(*(Text(printable(cell)) for cell in row))
     with _beside_bars():

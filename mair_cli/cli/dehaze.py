@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
+from mair_cli.cli import completion
 from mair_cli.cli.options import RestoreOptions, with_restore_options
+from mair_cli.tasks import SCENES
 
 
 @with_restore_options
@@ -14,8 +16,14 @@ def dehaze(
     options: RestoreOptions,
     settings: dict[str, object],
     scene: Annotated[
-        str, typer.Option("--scene", metavar="indoor|outdoor|mixed", help="What the photographs show.")
-    ] = "mixed",
+        str | None,
+        typer.Option(
+            "--scene",
+            autocompletion=completion.one_of(*SCENES),
+            metavar="indoor|outdoor|mixed",
+            help="What the photographs show. Default: mixed.",
+        ),
+    ] = None,
 ) -> int:
     """Take haze out of photographs.
 

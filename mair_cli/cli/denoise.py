@@ -36,6 +36,7 @@ def denoise(
     from mair_cli.cli.restore import restore
 
     check_exclusive(sigma=sigma is not None, real=real)
+    check_exclusive(jpeg=jpeg != "auto", real=real)
     if real:
         return restore(options, settings, task="real-denoise")
     if sigma is None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mair_cli.cli import console
+from mair_cli.cli import completion, console
 from mair_cli.cli.options import Offline, Quiet, Verbose, check_choice, check_exclusive, go_offline
 from mair_cli.errors import MairError, UsageError
 from mair_cli.store.trace import log_traceback
@@ -26,7 +26,10 @@ SOURCE = "Where from"
 
 def download(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Models; `mair download --list` shows them.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME]...", help="Models; `mair download --list` shows them.", autocompletion=completion.models
+        ),
     ] = None,
     task: Annotated[
         str | None,
@@ -76,6 +79,14 @@ def download(
     console.configure(verbose=verbose, quiet=quiet)
     go_offline(offline)
     check_exclusive(list=show_list, verify=verify, remove=remove)
+    for action, wanted in (("--list", show_list), ("--verify", verify), ("--remove", remove)):
+        if wanted and (source is not None or accept_changed):
+            raise UsageError(
+                f"{'--from' if source is not None else '--accept-changed'} goes with fetching: {action}"
+                " fetches nothing."
+            )
+    if json and not show_list:
+        raise UsageError("--json goes with --list.")
     chosen = _choose(names or [], task, everything, source)
     if show_list:
         return _show_list(chosen, json)
@@ -184,7 +195,7 @@ def _show_list(chosen: Sequence[ModelEntry], json: bool) -> int:
         for entry in entries:
             console.record(_record(entry))
         return 0
-    columns = ("name", "restores", "parameters", "published quality", "licence", "here")
+    columns = ("name", "restores", "parameters", "quality", "licence", "here")
     rows = [
         (
             entry.name,
@@ -196,7 +207,7 @@ def _show_list(chosen: Sequence[ModelEntry], json: bool) -> int:
         )
         for entry in entries
     ]
-    console.table("", columns, rows)
+    console.table("", columns, rows, names_first=True)
     if any(entry.origin == "published" for entry in entries):
         console.note(LICENCE_NOTE)
     return 0
@@ -205,10 +216,9 @@ def _show_list(chosen: Sequence[ModelEntry], json: bool) -> int:
 def _place(entry: ModelEntry) -> str:
     from mair_cli.weights.cache import is_available, weights_file
 
-    if not is_available(entry):
-        return "no"
-    size = _megabytes(weights_file(entry).stat().st_size)
-    return f"{'with the package' if entry.origin == 'bundled' else 'yes'}, {size}"
+    if entry.origin == "bundled":
+        return "bundled"
+    return f"yes, {_megabytes(weights_file(entry).stat().st_size)}" if is_available(entry) else "no"
 
 
 def _record(entry: ModelEntry) -> dict[str, object]:

@@ -15,8 +15,9 @@ from typing import Annotated, Any, Literal, cast, get_type_hints
 import typer
 from typer.models import OptionInfo
 
+from mair_cli.cli import completion
 from mair_cli.errors import UsageError
-from mair_cli.restore.settings import MAX_SIGMA, Jpeg, RunSettings, Sigma
+from mair_cli.restore.settings import MAX_SIGMA, PRECISIONS, SMALLEST_TILE, Jpeg, RunSettings, Sigma
 
 OUTPUT = "Output"
 NETWORK = "Network"
@@ -35,7 +36,7 @@ def _show_version(wanted: bool) -> None:
 
 def group_options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and end.")
+        bool, typer.Option("--version", "-V", callback=_show_version, is_eager=True, help="Show the version and end.")
     ] = False,
 ) -> None:
     """Options of `mair` itself."""
@@ -71,13 +72,20 @@ Format = Annotated[
 Quality = Annotated[
     int | None,
     typer.Option(
-        "--quality", metavar="1-100", min=1, max=100, rich_help_panel=OUTPUT, help="Quality of lossy formats."
+        "--quality",
+        metavar="1-100",
+        min=1,
+        max=100,
+        rich_help_panel=OUTPUT,
+        help="Quality of lossy formats. Default: JPEG 95, AVIF 90; WebP 95, or lossless like its input; "
+        "JPEG 2000 lossless.",
     ),
 ]
 Alpha = Annotated[
     str,
     typer.Option(
         "--alpha",
+        autocompletion=completion.one_of("model", "resize", "drop"),
         metavar="model|resize|drop",
         rich_help_panel=OUTPUT,
         help="Transparency: restored by the network, enlarged by bicubic, or left out.",
@@ -102,7 +110,7 @@ MaxPixels = Annotated[
         metavar="N",
         min=1,
         rich_help_panel=OUTPUT,
-        help="Refuse images whose output would have more pixels than this.",
+        help="Refuse images whose output would have more pixels than this. Default: 1000000000.",
     ),
 ]
 Model = Annotated[
@@ -110,6 +118,7 @@ Model = Annotated[
     typer.Option(
         "--model",
         "-m",
+        autocompletion=completion.models,
         metavar="NAME",
         rich_help_panel=NETWORK,
         help="A name that `mair download --list` shows. "
@@ -152,8 +161,15 @@ Offline = Annotated[
 
 def parse_tile(value: str) -> int | Literal["auto"]:
     """`auto`, or the side of a tile in input pixels; 0 stands for the whole image. Raises UsageError."""
-    wanted = "auto, a number of pixels, or 0 for the whole image"
+    wanted = f"auto, {SMALLEST_TILE} or more pixels, or 0 for the whole image"
     return cast("int | Literal['auto']", _word_or_number(value, "--tile", int, wanted, "auto"))
+
+
+def parse_scale(value: str | None) -> int | None:
+    """The enlargement, or None where nothing was given. Raises UsageError."""
+    if value is None:
+        return None
+    return cast("int", _word_or_number(value, "--scale", int, "2, 3 or 4"))
 
 
 def parse_sigma(value: str | None) -> Sigma | None:
@@ -178,28 +194,50 @@ def _word_or_number(value: str, flag: str, number: Callable[[str], object], want
         raise UsageError(f"{flag} {value}: give {wanted}.") from None
 
 
+ScaleValue = Annotated[
+    str | None,
+    typer.Option(
+        "--scale",
+        "-s",
+        autocompletion=completion.one_of("2", "3", "4"),
+        metavar="2|3|4",
+        help="How much larger. Default: 4, or what the named model does.",
+    ),
+]
 Tile = Annotated[
     str,
     typer.Option(
         "--tile",
         metavar="auto|N|0",
         rich_help_panel=SPEED,
-        help="Tile side in input pixels; 0 takes the image as a whole.",
+        help=f"Tile side in input pixels, {SMALLEST_TILE} or more; 0 takes the image as a whole.",
     ),
 ]
 Overlap = Annotated[
     int | None,
     typer.Option(
-        "--overlap", metavar="N", min=0, rich_help_panel=SPEED, help="Input pixels that neighbouring tiles share."
+        "--overlap",
+        metavar="N",
+        min=0,
+        rich_help_panel=SPEED,
+        help="Input pixels that neighbouring tiles share. Default: 16, at most half a tile.",
     ),
 ]
 Device = Annotated[
-    str, typer.Option("--device", metavar="auto|cpu|cuda[:N]|mps", rich_help_panel=SPEED, help="Where to compute.")
+    str,
+    typer.Option(
+        "--device",
+        autocompletion=completion.one_of("auto", "cpu", "cuda", "mps"),
+        metavar="auto|cpu|cuda[:N]|mps",
+        rich_help_panel=SPEED,
+        help="Where to compute.",
+    ),
 ]
 Backend = Annotated[
     str,
     typer.Option(
         "--backend",
+        autocompletion=completion.one_of(*completion.BACKENDS),
         metavar="auto|mamba-ssm|triton|numba|reference",
         rich_help_panel=SPEED,
         help="What computes the selective scan; `mair doctor` shows which work here.",
@@ -234,7 +272,13 @@ Threads = Annotated[
 ]
 Precision = Annotated[
     str,
-    typer.Option("--precision", metavar="fp32|bf16|fp16", rich_help_panel=SPEED, help="Number format of the network."),
+    typer.Option(
+        "--precision",
+        autocompletion=completion.one_of(*PRECISIONS),
+        metavar="fp32|bf16|fp16",
+        rich_help_panel=SPEED,
+        help="Number format of the network.",
+    ),
 ]
 GroundTruth = Annotated[
     Path | None,

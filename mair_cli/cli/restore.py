@@ -16,9 +16,9 @@ from mair_cli.restore.settings import RunSettings
 from mair_cli.tasks import Task, find_task
 
 if TYPE_CHECKING:
-    from mair_cli.jobs.batch import AlphaChoice
-    from mair_cli.jobs.naming import Source
+    from mair_cli.jobs.naming import Found, Source
     from mair_cli.jobs.plan import Job
+    from mair_cli.restore.pictures import AlphaChoice
     from mair_cli.restore.restorer import Restorer
 
 STREAM = "-"
@@ -39,7 +39,7 @@ def restore(options: RestoreOptions, settings: Mapping[str, object], **more: obj
     run = RunSettings.of({**settings, **more})
     _check(options, run)
     go_offline(options.offline)
-    from mair_cli.jobs.naming import collect, listed
+    from mair_cli.jobs.naming import collect
     from mair_cli.jobs.plan import is_image_name, results_folder
 
     found = collect(
@@ -48,10 +48,7 @@ def restore(options: RestoreOptions, settings: Mapping[str, object], **more: obj
         is_image=is_image_name,
         leave_out=results_folder(options.output),
     )
-    if found.ignored:
-        console.note(f"not looked at, being no images by their names: {listed(found.ignored)}")
-    if found.results:
-        console.note(f"left out, being results of earlier runs by their names: {listed(found.results)}")
+    _tell_left_out(found)
     report = Report(_task(run), as_json=options.json, stdout_taken=options.output == STREAM)
     restorer = None
     if run.weights is not None:
@@ -76,6 +73,24 @@ def restore(options: RestoreOptions, settings: Mapping[str, object], **more: obj
     return report.exit_code
 
 
+def _tell_left_out(found: Found) -> None:
+    """Say what of the folders is not restored, and why: a line for each reason."""
+    from mair_cli.jobs.naming import listed
+    from mair_cli.jobs.plan import CONVERT, not_yet_readable
+
+    pictures = [path for path in found.ignored if not_yet_readable(path)]
+    others = [path for path in found.ignored if not not_yet_readable(path)]
+    if pictures:
+        kinds = " and ".join(dict.fromkeys(str(not_yet_readable(path)) for path in pictures))
+        console.warn(f"{kinds} not supported yet, {CONVERT}: {listed(pictures)}")
+    if others:
+        console.note(f"not looked at, being no images by their names: {listed(others)}")
+    if found.results:
+        console.note(f"left out, being results of earlier runs by their names: {listed(found.results)}")
+    if found.folders:
+        console.note(f"subfolders not entered (`recursive` does): {listed(found.folders)}")
+
+
 def _task(run: RunSettings) -> Task:
     return find_task(run.task or "sr")
 
@@ -83,7 +98,6 @@ def _task(run: RunSettings) -> Task:
 def _check(options: RestoreOptions, run: RunSettings) -> None:
     """Refuse what does not go together before anything slow is imported."""
     check_exclusive(overwrite=options.overwrite, skip_existing=options.skip_existing)
-    check_exclusive(verbose=options.verbose > 0, quiet=options.quiet)
     check_choice("--alpha", options.alpha, ("model", "resize", "drop"))
     if run.weights is not None and not Path(run.weights).is_file():
         raise UsageError(f"--weights {run.weights}: no such file.")
@@ -97,6 +111,8 @@ def _check(options: RestoreOptions, run: RunSettings) -> None:
     if options.output == STREAM:
         if options.json:
             raise UsageError("--json and -o - both want standard output: write the image to a file.")
+        if options.overwrite or options.skip_existing:
+            raise UsageError("--overwrite and --skip-existing are about files that exist: -o - writes none.")
         if sys.stdout.isatty() and not options.dry_run:
             raise UsageError("-o - would write the image to the terminal: redirect it, or name a file.")
 
@@ -124,6 +140,7 @@ def _plan(options: RestoreOptions, run: RunSettings, sources: Sequence[Source], 
             suffix=_task(run).result_suffix(scale=scale, sigma=None if run.sigma == "auto" else run.sigma),
             output=options.output,
             format=options.format,
+            quality=options.quality,
             compare=options.compare,
             ground_truth=options.gt,
             overwrite=options.overwrite,

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
-from mair_cli.cli.options import JpegLevel, RestoreOptions, SigmaLevel, parse_jpeg, parse_sigma, with_restore_options
+from mair_cli.cli.options import (
+    JpegLevel,
+    RestoreOptions,
+    ScaleValue,
+    SigmaLevel,
+    parse_jpeg,
+    parse_scale,
+    parse_sigma,
+    with_restore_options,
+)
 
 
 @with_restore_options
 def upscale(
     options: RestoreOptions,
     settings: dict[str, object],
-    scale: Annotated[
-        int | None,
-        typer.Option(
-            "--scale", "-s", metavar="2|3|4", help="How much larger. Default: 4, or what the named model does."
-        ),
-    ] = None,
+    scale: ScaleValue = None,
     sigma: SigmaLevel = None,
     jpeg: JpegLevel = "auto",
 ) -> int:
@@ -29,4 +29,5 @@ def upscale(
     """
     from mair_cli.cli.restore import restore
 
-    return restore(options, settings, task="sr", scale=scale, sigma=parse_sigma(sigma), jpeg=parse_jpeg(jpeg))
+    levels = {"sigma": parse_sigma(sigma), "jpeg": parse_jpeg(jpeg)}
+    return restore(options, settings, task="sr", scale=parse_scale(scale), **levels)

@@ -3,50 +3,27 @@
 from __future__ import annotations
 
 import io
+import logging
 import time
-import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, cast
 
 import numpy as np
-import numpy.typing as npt
 
-from mair_cli.datasets.resize import matlab_bicubic
 from mair_cli.errors import ImageError, MairError, UsageError
 from mair_cli.images.io import probe, read_picture, write_picture
-from mair_cli.images.picture import Animation, ImageInfo, Picture, Samples, convert_depth
+from mair_cli.images.picture import Animation, ImageInfo, Picture, convert_depth
 from mair_cli.jobs.plan import Job
 from mair_cli.jobs.side_by_side import Panel, side_by_side
 from mair_cli.measure.protocol import Measurement, measure, read_rgb
+from mair_cli.restore.pictures import AlphaChoice, ImageRestorer, TileProgress, levels_of, restore_frames
 from mair_cli.restore.settings import Levels
+from mair_cli.runtime.memory import is_out_of_memory
 from mair_cli.store.trace import log_traceback
 from mair_cli.tasks import TASKS
 
-TileProgress = Callable[[int, int], None]
-"""Called with the number of finished tiles and of all tiles."""
-
-AlphaChoice = Literal["model", "resize", "drop"]
-
-
-class ImageRestorer(typing.Protocol):
-    """What a batch needs of `mair_cli.restore.restorer.Restorer`; see there."""
-
-    scale: int
-    model_name: str
-
-    def levels(self, image: npt.NDArray[np.generic], *, file_quality: int | None = None) -> Levels:
-        """What the network is told of an image."""
-
-    def __call__(
-        self,
-        image: npt.NDArray[np.generic],
-        *,
-        levels: Levels | None = None,
-        progress: TileProgress | None = None,
-    ) -> npt.NDArray[np.generic]:
-        """Restore (H, W, 3) or (H, W); the result has the same type."""
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -106,7 +83,9 @@ def restore_job(
         _restore(outcome, restorer, treatment, streams, progress)
     except (UsageError, BrokenPipeError):
         raise
-    except MemoryError:
+    except (MemoryError, RuntimeError, SystemError) as error:
+        if not is_out_of_memory(error):
+            raise
         outcome.error = f"{job.source.name}: not enough memory"
     except OSError as error:
         outcome.error = f"{job.source.name}: {error.filename or 'result'}: {error.strerror or error}"
@@ -121,7 +100,7 @@ def restore_job(
 def _restore(
     outcome: Outcome, restorer: ImageRestorer, treatment: Treatment, streams: Streams, progress: TileProgress | None
 ) -> None:
-    job = outcome.job
+    job, watch = outcome.job, _Watch()
     scale = restorer.scale
     stream = io.BytesIO(streams.read()) if job.source.path is None else job.source.path
     image = read_picture(stream, name=job.source.name, max_output_pixels=treatment.max_pixels, scale=scale)
@@ -131,73 +110,29 @@ def _restore(
     outcome.output_size = (first.width * scale, first.height * scale)
     if job.ground_truth is not None:
         _check_ground_truth(job.ground_truth, outcome, scale)
-    outcome.levels = _levels(first, restorer)
-    restored = [
-        restore_picture(frame, restorer, treatment.alpha, outcome.levels, _share(progress, index, len(frames)))
-        for index, frame in enumerate(frames)
-    ]
-    result = Animation(restored, image.durations, image.loop) if isinstance(image, Animation) else restored[0]
+    outcome.levels = levels_of(first, restorer)
+    logger.info("%s: read in %.1f s; told: %s", job.source.name, watch.lap(), str(outcome.levels) or "nothing")
+    result = restore_frames(image, restorer, treatment.alpha, outcome.levels, progress)
+    restored = result.frames[0] if isinstance(result, Animation) else result
+    logger.info("%s: restored in %.1f s", job.source.name, watch.lap())
     _write(result, job, treatment.quality, streams)
+    logger.info("%s: written in %.1f s", job.source.name, watch.lap())
     if job.ground_truth is not None:
-        outcome.measurement = _measured(restored[0], job.ground_truth, treatment.task, scale)
+        outcome.measurement = _measured(restored, job.ground_truth, treatment.task, scale)
     if job.comparison is not None:
-        _write_comparison(first, restored[0], job, restorer.model_name)
+        _write_comparison(first, restored, job, restorer.model_name)
 
 
-def _share(progress: TileProgress | None, index: int, frames: int) -> TileProgress | None:
-    """Progress of one frame as part of all, on the assumption that frames have equally many tiles."""
-    if progress is None:
-        return None
-    return lambda done, total: progress(index * total + done, frames * total)
+class _Watch:
+    """Tells how long it is since it was last asked."""
 
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
 
-def _levels(picture: Picture, restorer: ImageRestorer) -> Levels:
-    try:
-        return restorer.levels(picture.color, file_quality=picture.jpeg_quality)
-    except UsageError as error:  # an image too small to estimate from: about this image, not about the whole run
-        raise ImageError(str(error)) from error
-
-
-def restore_picture(
-    picture: Picture,
-    restorer: ImageRestorer,
-    alpha: AlphaChoice = "model",
-    levels: Levels | None = None,
-    progress: TileProgress | None = None,
-) -> Picture:
-    """The picture with its colours, and its alpha unless that is dropped, restored; all else is kept.
-
-    Args:
-        picture: what `read_picture` gives.
-        restorer: restores colours.
-        alpha: what becomes of transparency.
-        levels: what the network is told of the picture.
-        progress: told of finished tiles.
-    """
-    color = cast("Samples", restorer(picture.color, levels=levels, progress=progress))
-    opacity = None
-    if picture.alpha is not None and alpha != "drop":
-        opacity = _restore_alpha(picture.alpha, restorer, alpha)
-    return Picture(
-        color=color,
-        alpha=opacity,
-        icc_profile=picture.icc_profile,
-        exif=picture.exif,
-        format=picture.format,
-        lossless=picture.lossless,
-        png_color=picture.png_color,
-    )
-
-
-def _restore_alpha(alpha: Samples, restorer: ImageRestorer, choice: AlphaChoice) -> Samples:
-    scale = restorer.scale
-    if alpha.min() == alpha.max():  # nearly every picture with alpha is opaque: nothing to restore
-        return np.full((alpha.shape[0] * scale, alpha.shape[1] * scale), alpha.flat[0], alpha.dtype)
-    if choice == "model":
-        # A mask is neither noisy nor compressed, whatever its picture is.
-        return cast("Samples", restorer(alpha, levels=Levels(sigma=0.0)))
-    enlarged = alpha if scale == 1 else matlab_bicubic(alpha, scale)
-    return enlarged.clip(0, 1) if enlarged.dtype == np.float32 else enlarged
+    def lap(self) -> float:
+        """Seconds since the last call."""
+        before, self._last = self._last, time.perf_counter()
+        return self._last - before
 
 
 def _write(result: Picture | Animation, job: Job, quality: int | None, streams: Streams) -> None:

@@ -58,12 +58,14 @@ class Found:
         problems: names that led to none, each with the reason in words.
         ignored: files of folders that are no images by their names; hidden ones are not counted.
         results: files and folders that earlier runs made of what is among the inputs too, going by their names.
+        folders: subfolders that were not entered, since nobody asked to descend.
     """
 
     sources: tuple[Source, ...]
     problems: tuple[tuple[str, str], ...]
     ignored: tuple[Path, ...] = ()
     results: tuple[Path, ...] = ()
+    folders: tuple[Path, ...] = ()
 
 
 def collect(
@@ -107,7 +109,7 @@ def collect(
     results = {key: source.path for key, source in sources.items() if _is_result(source.path, originals)}
     kept = tuple(source for key, source in sources.items() if key not in results)
     made = [*search.results, *(path for path in results.values() if path is not None)]
-    return Found(kept, tuple(search.problems), tuple(search.ignored), tuple(made))
+    return Found(kept, tuple(search.problems), tuple(search.ignored), tuple(made), tuple(search.folders))
 
 
 def _original_key(path: Path) -> tuple[str, str]:
@@ -141,6 +143,7 @@ class _Search:
     problems: list[tuple[str, str]] = field(default_factory=list)
     ignored: list[Path] = field(default_factory=list)
     results: list[Path] = field(default_factory=list)
+    folders: list[Path] = field(default_factory=list)
 
     def expand(self, argument: str) -> list[Path]:
         """The paths an argument stands for. Shells that do not expand globs hand them to us."""
@@ -172,11 +175,11 @@ class _Search:
             folders[:] = sorted(
                 name
                 for name in folders
-                if self.recursive
-                and not name.startswith(".")
-                and name not in made
-                and os.path.realpath(Path(parent, name)) != excluded
+                if not name.startswith(".") and name not in made and os.path.realpath(Path(parent, name)) != excluded
             )
+            if not self.recursive:
+                self.folders += (Path(parent, name) for name in folders)
+                folders.clear()
         if not found and len(self.problems) == troubles:
             hint = "" if self.recursive else "; `recursive` descends into folders"
             self.problems.append((str(folder), f"no images in this folder{hint}"))

@@ -13,6 +13,19 @@ from mair_cli.images.formats import FORMATS, extension_for, writable_format
 from mair_cli.images.io import probe
 from mair_cli.jobs.naming import STANDARD_STREAM, Source, check_targets, companion, place
 
+NOT_YET = {
+    **dict.fromkeys((".heic", ".heif", ".hif"), "HEIC"),
+    ".jxl": "JPEG XL",
+    **dict.fromkeys(
+        (".3fr", ".arw", ".cr2", ".cr3", ".dng", ".erf", ".fff", ".iiq", ".kdc", ".mef", ".mos", ".mrw"), "camera raw"
+    ),
+    **dict.fromkeys((".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".rwl", ".sr2", ".srf", ".srw"), "camera raw"),
+}
+"""Extensions of pictures that people have and that cannot be read yet, and what each is called."""
+
+CONVERT = "convert to PNG, TIFF or JPEG first"
+
+_WITH_QUALITY = ("JPEG", "WEBP", "AVIF", "JPEG2000")
 _SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))
 
 
@@ -24,6 +37,7 @@ class Request:
         suffix: what `Task.result_suffix` says.
         output: as typed; "-" stands for standard output.
         format: as typed.
+        quality: 1 to 100, for formats with loss.
         compare: whether to write side-by-side pictures too.
         ground_truth: a file or a folder.
         overwrite, skip_existing: what to do with results that exist; neither refuses them.
@@ -33,6 +47,7 @@ class Request:
     suffix: str
     output: str | None = None
     format: str | None = None
+    quality: int | None = None
     compare: bool = False
     ground_truth: Path | None = None
     overwrite: bool = False
@@ -68,6 +83,11 @@ def is_image_name(name: str) -> bool:
     return Path(name).suffix.lower() in FORMATS
 
 
+def not_yet_readable(path: Path) -> str | None:
+    """What a picture's format is called where it cannot be read yet, going by its extension; None for all else."""
+    return NOT_YET.get(path.suffix.lower())
+
+
 def results_folder(output: str | None) -> Path | None:
     """The folder that an `output` names, if it clearly names one."""
     return Path(output) if output and output != STANDARD_STREAM and not is_image_name(output) else None
@@ -87,6 +107,7 @@ def plan(sources: Sequence[Source], request: Request) -> list[Job]:
     _check_output(sources, output, into_folder)
     given = None if request.format is None else writable_format(request.format)
     formats = [_format_of(source, given, None if into_folder else output) for source in sources]
+    _check_quality(request.quality, formats)
     extensions = [_extension(source, name) for source, name in zip(sources, formats, strict=True)]
     places = place(sources, extensions, suffix=request.suffix, output=output, into_folder=into_folder)
     jobs = [
@@ -107,6 +128,9 @@ def plan(sources: Sequence[Source], request: Request) -> list[Job]:
 def _job(source: Source, destination: Path, name: str, request: Request, count: int) -> Job:
     """The job; with a problem where the file system refuses it: a name too long, a folder that may not be read."""
     comparison = companion(destination) if request.compare else None
+    unreadable = None if source.path is None else not_yet_readable(source.path)
+    if unreadable is not None:
+        return Job(source, destination, name, problem=f"{unreadable} is not supported yet: {CONVERT}")
     try:
         for target in (destination, comparison):
             if target is not None:
@@ -129,7 +153,15 @@ def _stream_job(sources: Sequence[Source], request: Request) -> Job:
     if request.compare:
         raise UsageError("`compare` needs a file to put its picture beside: name one as `output`.")
     given = None if request.format is None else writable_format(request.format)
+    if given is not None:
+        _check_quality(request.quality, [given])
     return Job(sources[0], None, given, None, _ground_truth_of(sources[0], request.ground_truth, 1))
+
+
+def _check_quality(quality: int | None, formats: Sequence[str]) -> None:
+    if quality is not None and not any(name in _WITH_QUALITY for name in formats):
+        written = ", ".join(sorted(set(formats)))
+        raise UsageError(f"`quality` {quality}: {written} knows none; add `format` jpg, webp or avif, or leave it out.")
 
 
 def _check_output(sources: Sequence[Source], output: Path | None, into_folder: bool) -> None:

@@ -2,19 +2,25 @@
 
 An image is cut into `H // 200 + 1` by `W // 200 + 1` equal parts; each is run with a tenth of its size in extra pixels
 on its inner sides, which are cut off again. Nothing is blended, so seams may show: restoring for the eye is the work of
-`tiled`.
+`tiled`. The self-ensemble turns and mirrors the whole image, and each view of it is cut up.
 """
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from mair_cli.errors import MairError
+from mair_cli.restore.blending import FloatArray
+from mair_cli.restore.ensemble import VIEWS
 from mair_cli.restore.pixels import allocate, store_rounded, to_unit
 from mair_cli.restore.tiled import Progress, TensorFunction, run_network
 from mair_cli.restore.tiling import Span
@@ -53,35 +59,78 @@ def run_partition(
     scale: int,
     *,
     multiple: int = 1,
+    ensemble: bool = False,
     device: torch.device | None = None,
     progress: Progress | None = None,
 ) -> npt.NDArray[Any]:
     """Restore an image part by part as published; arguments and result as `tiled.run_tiled`'s.
 
+    `ensemble` takes the mean over 8 views of the image, each cut up for itself; the mean is rounded, not its parts.
+
     Raises MairError where a part does not fit the memory: another size would be another protocol.
     """
     height, width, channels = image.shape
+    shape = (height * scale, width * scale, channels)
+    out = allocate(shape, image.dtype.newbyteorder("="))
+    report = progress or _no_progress
+    run = functools.partial(_run_parts, network, scale=scale, multiple=multiple, device=device or torch.device("cpu"))
+    if not ensemble:
+        run(image, out, store_rounded, report=report)
+        return out
+    unit = to_unit(image)
+    total: FloatArray = allocate(shape, np.dtype(np.float32))
+    total[...] = 0
+    for index, view in enumerate(VIEWS):
+        seen = _through(view.of, unit)
+        restored: FloatArray = allocate((seen.shape[0] * scale, seen.shape[1] * scale, channels), np.dtype(np.float32))
+        run(seen, restored, np.copyto, report=functools.partial(_report_view, report, index))
+        total += _through(view.undo, restored)
+    store_rounded(out, total / np.float32(len(VIEWS)))
+    return out
+
+
+def _run_parts(
+    network: TensorFunction,
+    image: npt.NDArray[Any],
+    out: npt.NDArray[Any],
+    store: Callable[[npt.NDArray[Any], FloatArray], None],
+    *,
+    scale: int,
+    multiple: int,
+    device: torch.device,
+    report: Progress,
+) -> None:
+    """Restore all parts of an image into `out`, (H·scale, W·scale, C); `store` writes values into a part of it."""
+    height, width = image.shape[:2]
     padded_height, rows = partition_axis(height)
     padded_width, columns = partition_axis(width)
     padded = np.pad(image, ((0, padded_height - height), (0, padded_width - width), (0, 0)), mode="reflect")
-    out = allocate((padded_height * scale, padded_width * scale, channels), image.dtype.newbyteorder("="))
-    done = 0
-    for row in rows:
-        for column in columns:
-            part = to_unit(padded[row.seen.start : row.seen.stop, column.seen.start : column.seen.stop])
-            try:
-                (restored,) = run_network(network, [part], scale, multiple, device or torch.device("cpu"))
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                raise MairError("Memory does not suffice for the published partition: use `tile` auto.") from error
-            y, x = ((part.kept.start - part.seen.start) * scale for part in (row, column))
-            target = out[_scaled(row.kept, scale), _scaled(column.kept, scale)]
-            store_rounded(target, restored[y : y + target.shape[0], x : x + target.shape[1]])
-            done += 1
-            if progress is not None:
-                progress(done, len(rows) * len(columns))
-    return out[: height * scale, : width * scale]
+    parts = list(product(rows, columns))
+    for done, (row, column) in enumerate(parts, start=1):
+        part = to_unit(padded[row.seen.start : row.seen.stop, column.seen.start : column.seen.stop])
+        try:
+            (restored,) = run_network(network, [part], scale, multiple, device)
+        except (RuntimeError, MemoryError, SystemError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise MairError("Memory does not suffice for the published partition: use `tile` auto.") from error
+        y, x = ((part.kept.start - part.seen.start) * scale for part in (row, column))
+        target = out[_scaled(row.kept, scale), _scaled(column.kept, scale)]  # ends where the image does
+        store(target, restored[y : y + target.shape[0], x : x + target.shape[1]])
+        report(done, len(parts))
+
+
+def _through(change: Callable[[Tensor], Tensor], image: FloatArray) -> FloatArray:
+    """An (H, W, C) array through a function of the last two axes of a tensor."""
+    return change(torch.from_numpy(image).permute(2, 0, 1)).permute(1, 2, 0).numpy()
+
+
+def _report_view(report: Progress, index: int, done: int, total: int) -> None:
+    report(index * total + done, len(VIEWS) * total)
+
+
+def _no_progress(done: int, total: int) -> None:
+    pass
 
 
 def _scaled(span: Span, scale: int) -> slice:

@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
+import os
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, get_type_hints
 
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from mair_cli.datasets.degradations import jpeg_level, noise_level
-from mair_cli.errors import MairError, UsageError, WeightsNotFoundError
+from mair_cli.errors import ImageError, MairError, UsageError, WeightsNotFoundError
+from mair_cli.images.io import Animation, read_picture, writable_format, write_picture
 from mair_cli.networks import set_backend
 from mair_cli.networks.levels import known_levels
 from mair_cli.restore.ensemble import ensemble as mean_of_views
+from mair_cli.restore.loading import file_of
 from mair_cli.restore.noise_estimate import estimate_noise
 from mair_cli.restore.partition import run_partition
+from mair_cli.restore.pictures import AlphaChoice, levels_of, restore_frames
 from mair_cli.restore.pixels import check_image
 from mair_cli.restore.settings import MAX_SIGMA, Jpeg, Levels, Origin, RunSettings, Sigma
 from mair_cli.restore.tile_policy import DEFAULT_OVERLAP, TileChoice, choose_tile
 from mair_cli.restore.tiled import Progress, TensorFunction, run_tiled
 from mair_cli.runtime.device import choose_device, describe_device
-from mair_cli.runtime.memory import free_memory
+from mair_cli.runtime.memory import free_memory, is_out_of_memory
 from mair_cli.runtime.precision import arithmetic, check_precision
 from mair_cli.scan.dispatch import describe_backend, resolve_backend
+from mair_cli.store.files import disk_errors_as
 from mair_cli.tasks import TASKS
-from mair_cli.weights import cache, catalog, choice, hashes
+from mair_cli.weights import cache, catalog, choice
+from mair_cli.weights.catalog import ModelEntry
 from mair_cli.weights.checkpoint import load_network
-
-if TYPE_CHECKING:
-    from mair_cli.weights.catalog import ModelEntry
 
 logger = logging.getLogger(__name__)
 
@@ -83,8 +88,9 @@ class Restorer:
             self.network = load_network(path, config=asked.config, device=self.device, stripe=asked.stripe)
         else:
             entry = _choose_model(asked)
+            asked.check_for(TASKS[asked.task or entry.task])
             self.task, self.model_name, origin = asked.task or entry.task, entry.name, f"{entry.origin} weights"
-            self.network = load_network(hashes.checked_file(entry), device=self.device)
+            self.network = load_network(file_of(entry), device=self.device)
         self.scale = self.network.scale
         self._check_task()
         set_backend(self.network, self.backend)
@@ -130,6 +136,8 @@ class Restorer:
         if sigma is not None or jpeg is not None:
             told = asked.sigma if sigma is None else sigma
             asked = asked.with_(sigma=told, jpeg=asked.jpeg if jpeg is None else jpeg)
+            if self.task is not None:
+                asked.check_for(TASKS[self.task])
         level, level_origin = self._sigma(image, asked.sigma)
         quality, quality_origin = _quality(asked.jpeg, file_quality)
         if quality is not None and not self.takes_jpeg:
@@ -187,8 +195,59 @@ class Restorer:
             if image.ndim == 2:
                 return self._run(_on_gray(function), image[..., None], progress)[..., 0]
             return self._run(function, image, progress)
-        except MemoryError as error:  # beside the network, whose lack of memory `run_tiled` answers with smaller tiles
+        except (RuntimeError, MemoryError, SystemError) as error:
+            if not is_out_of_memory(error):
+                raise
+            # Beside the network, whose lack of memory `run_tiled` answers with smaller tiles.
             raise MairError(f"Memory ran out on an image of {image.shape[1]}×{image.shape[0]} pixels.") from error
+
+    def file(
+        self,
+        source: str | Path,
+        target: str | Path,
+        *,
+        overwrite: bool = False,
+        format: str | None = None,  # noqa: A002 - the word users know it by
+        quality: int | None = None,
+        alpha: AlphaChoice = "model",
+        max_pixels: int | None = None,
+        progress: Progress | None = None,
+    ) -> Levels:
+        """Restore an image file into another, with all that it carries: profile, EXIF data, transparency, frames.
+
+        Args:
+            source: the file to restore, of any format that `mair_cli.images.io.read_picture` reads.
+            target: the file to write, complete or not at all; its folder is made where it is missing.
+            overwrite: replace a target that exists. The source itself is never replaced.
+            format: of the target, such as "png"; None goes by its extension.
+            quality: 1 to 100, for formats with loss.
+            alpha: transparency is restored by the network ("model"), enlarged by bicubic ("resize"), or left out.
+            max_pixels: larger results are refused; None for the default bound.
+            progress: called with (tiles done, tiles in all).
+
+        Returns:
+            What the network was told of the (first) picture.
+
+        Raises:
+            UsageError: the target exists or is the source, or its format cannot be written.
+            ImageError: the source cannot be read in full, or the target not be written.
+            MairError: memory does not suffice, or the network's result is not finite.
+        """
+        source, target = _path("source", source), _path("target", target)
+        if alpha not in ("model", "resize", "drop"):
+            raise UsageError(f"`alpha` {alpha!r}: give model, resize or drop.")
+        if target.exists() and source.exists() and target.samefile(source):
+            raise UsageError(f"`target` {target} is the source itself: name another.")
+        if os.path.lexists(target) and not overwrite:
+            raise UsageError(f"`target` {target} exists already: `overwrite` replaces it.")
+        name = writable_format(target.suffix if format is None else format)
+        image = read_picture(source, max_output_pixels=max_pixels, scale=self.scale)
+        told = levels_of(image.frames[0] if isinstance(image, Animation) else image, self)
+        result = restore_frames(image, self, alpha, told, progress)
+        with disk_errors_as(ImageError, f"Cannot write {target}"):
+            target.parent.mkdir(parents=True, exist_ok=True)
+        write_picture(result, target, name, quality)
+        return told
 
     def _check_task(self) -> None:
         asked = self.settings
@@ -212,17 +271,26 @@ class Restorer:
                 out: Tensor = self.network(x, **told)
             return out.float()
 
-        return mean_of_views(restore) if self.settings.ensemble else restore
+        return restore
 
     def _run(self, function: TensorFunction, image: npt.NDArray[Any], progress: Progress | None) -> npt.NDArray[Any]:
         multiple, asked = self.network.size_multiple, self.settings
         if asked.partition:
-            return run_partition(function, image, self.scale, multiple=multiple, device=self.device, progress=progress)
-        choice = self._choose_tile(image.shape[0], image.shape[1])
+            return run_partition(
+                function,
+                image,
+                self.scale,
+                multiple=multiple,
+                ensemble=asked.ensemble,
+                device=self.device,
+                progress=progress,
+            )
+        height, width = image.shape[:2]
+        choice = self._choose_tile(height, width)
         overlap = DEFAULT_OVERLAP if asked.overlap is None else asked.overlap
-        logger.debug("Tile %d, overlap %d, batch %d", choice.tile, overlap, choice.batch)
+        self._log_choice(choice, height, width, overlap)
         return run_tiled(
-            function,
+            mean_of_views(function) if asked.ensemble else function,
             image,
             self.scale,
             tile=choice.tile,
@@ -232,6 +300,18 @@ class Restorer:
             align=self.network.align,
             device=self.device,
             progress=progress,
+        )
+
+    def _log_choice(self, choice: TileChoice, height: int, width: int, overlap: int) -> None:
+        pixels = min(choice.tile or height, height) * min(choice.tile or width, width) * choice.batch
+        tiles = f"in tiles of up to {choice.tile}, overlap {min(overlap, choice.tile // 2)}, {choice.batch} at a time"
+        logger.info(
+            "%d×%d pixels, %s; the network takes some %d MiB at a time, %d MiB are free",
+            width,
+            height,
+            tiles if choice.tile else "whole",
+            pixels * memory_per_pixel(self.network.config) >> 20,
+            free_memory(self.device) >> 20,
         )
 
     def _choose_tile(self, height: int, width: int) -> TileChoice:
@@ -245,6 +325,30 @@ class Restorer:
         )
 
 
+def _signature() -> inspect.Signature:
+    """What `Restorer` takes: the fields of `RunSettings`, the task by its place too."""
+    hints = get_type_hints(RunSettings)
+    parameters = [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD if field.name == "task" else inspect.Parameter.KEYWORD_ONLY,
+            default=field.default,
+            annotation=hints[field.name] | RunSettings if field.name == "task" else hints[field.name],
+        )
+        for field in fields(RunSettings)
+    ]
+    return inspect.Signature(parameters)
+
+
+Restorer.__signature__ = _signature()  # type: ignore[attr-defined]  # for help() and editors
+
+
+def _path(name: str, value: object) -> Path:
+    if not isinstance(value, (str, Path)) or not str(value):
+        raise UsageError(f"`{name}` {value!r}: give a file.")
+    return Path(value)
+
+
 def _quality(jpeg: Jpeg, file_quality: int | None) -> tuple[int | None, Origin]:
     if jpeg == "off":
         return None, "told"
@@ -254,13 +358,13 @@ def _quality(jpeg: Jpeg, file_quality: int | None) -> tuple[int | None, Origin]:
 
 
 def _choose_model(asked: RunSettings) -> ModelEntry:
-    """The catalog's entry for the job; its weights are there."""
+    """The catalog's entry for the job."""
     if asked.model != "auto":
         entry = catalog.find(asked.model)
         if asked.task is not None and asked.task not in entry.tasks:
             raise UsageError(f"`model` {entry.name} is made for {entry.purpose}, not for the task {asked.task!r}.")
-        if not cache.is_available(entry):
-            raise WeightsNotFoundError(f"The weights of {entry.name} are not here yet: `mair download {entry.name}`.")
+        if asked.scene not in (None, entry.scene):
+            raise UsageError(f"`scene` {asked.scene}: {entry.name} is made for {entry.purpose}. Leave one out.")
         return entry
     level = None if asked.sigma == "auto" else asked.sigma
     try:

@@ -10,13 +10,13 @@ import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 from mair_cli.errors import UsageError
-from mair_cli.tasks import SCENES, find_task
+from mair_cli.tasks import SCENES, TASKS, Task, find_task
 
-__all__ = ["MAX_SIGMA", "PRECISIONS", "Jpeg", "Levels", "Origin", "RunSettings", "Sigma"]
+__all__ = ["MAX_SIGMA", "PRECISIONS", "SMALLEST_TILE", "Jpeg", "Levels", "Origin", "RunSettings", "Sigma"]
 
 Sigma = float | Literal["auto"]
 Jpeg = int | Literal["auto", "off"]
@@ -24,6 +24,8 @@ Origin = Literal["told", "file", "estimated", "nothing known"]
 
 MAX_SIGMA = 75.0
 PRECISIONS = ("fp32", "bf16", "fp16")
+SMALLEST_TILE = 16
+"""Tiles are neither taken nor halved below this side: nearly all of a smaller one would be overlap."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +47,7 @@ class RunSettings:
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         backend: the scan's back end, "auto" or one of `mair_cli.scan.dispatch.BACKENDS`.
         precision: "fp32", "bf16" or "fp16".
-        tile: largest tile side in input pixels; 0 for the whole image; "auto" by free memory.
+        tile: largest tile side in input pixels, 16 or more; 0 for the whole image; "auto" by free memory.
         overlap: input pixels that neighbouring tiles share; None for the default.
         partition: the published partition instead of tiles, for measuring as published.
         ensemble: mean over 8 flips and transposes.
@@ -72,12 +74,15 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         """Check each setting and what does not go together; raises UsageError naming the setting in backquotes."""
+        self._check_types()
         if self.task is not None:
-            find_task(self.task)
+            self.check_for(find_task(self.task))
         if self.scene is not None and self.scene not in SCENES:
             raise UsageError(f"`scene` {self.scene}: choose indoor, outdoor or mixed.")
         if self.weights is not None and self.model != "auto":
             raise UsageError("`model` and `weights` exclude each other: give only one.")
+        if self.weights is not None and self.scene is not None:
+            raise UsageError("`scene` chooses a model, and `weights` names one already: leave one out.")
         if self.weights is None and (self.config is not None or self.stripe is not None):
             raise UsageError("`stripe` and `config` belong to `weights`: models of the catalog know theirs.")
         if self.precision not in PRECISIONS:
@@ -88,16 +93,38 @@ class RunSettings:
         _check_jpeg(self.jpeg)
         self._check_tiles()
 
+    def check_for(self, task: Task) -> None:
+        """Raises UsageError for a setting that is given although it says nothing to that task."""
+        given = {
+            "scale": self.scale not in (None, 1),
+            "scene": self.scene is not None,
+            "sigma": self.sigma is not None,
+            "jpeg": self.jpeg not in ("auto", "off"),
+        }
+        for name, present in given.items():
+            if present and name not in task.settings:
+                takers = " and ".join(other.label for other in TASKS.values() if name in other.settings)
+                raise UsageError(f"`{name}` is for {takers}: {task.label} takes none.")
+
+    def _check_types(self) -> None:
+        for name, (kinds, wanted) in _KINDS.items():
+            value = getattr(self, name)
+            if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+                raise UsageError(f"`{name}` {value!r}: give {wanted}.")
+
     def _check_tiles(self) -> None:
         tile, overlap = self.tile, self.overlap
-        if tile != "auto" and (not isinstance(tile, int) or tile < 0):
-            raise UsageError(f"`tile` {tile}: give auto, a number of pixels, or 0 for the whole image.")
+        if tile != "auto" and (not isinstance(tile, int) or isinstance(tile, bool) or 0 != tile < SMALLEST_TILE):
+            raise UsageError(f"`tile` {tile}: give auto, {SMALLEST_TILE} or more pixels, or 0 for the whole image.")
         if overlap is not None and overlap < 0:
             raise UsageError(f"`overlap` {overlap}: give a number of pixels, 0 or more.")
         if tile != "auto" and tile > 0 and overlap is not None and overlap > tile // 2:
             raise UsageError(f"`overlap` {overlap}: at most half of `tile` {tile}.")
-        if self.partition and tile != "auto":
-            raise UsageError("The published partition sets the size of its parts itself: leave `tile` out.")
+        if overlap is not None and tile == 0:
+            raise UsageError("`overlap` goes with tiles, and `tile` 0 takes the image as a whole: leave one out.")
+        for name, given in (("tile", tile != "auto"), ("overlap", overlap is not None)):
+            if self.partition and given:
+                raise UsageError(f"The published partition sets the size of its parts itself: leave `{name}` out.")
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> RunSettings:
@@ -119,6 +146,26 @@ class RunSettings:
     def to_mapping(self) -> dict[str, object]:
         """All settings as JSON-ready values: what a resumable run depends on beside its images and weights."""
         return asdict(self) | {"weights": None if self.weights is None else str(self.weights)}
+
+
+_NONE, _TEXT, _WHOLE, _SWITCH = type(None), (str,), (int, type(None)), (bool,)
+_KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
+    "task": ((str, _NONE), "the name of a task"),
+    "scale": (_WHOLE, "2, 3 or 4"),
+    "scene": ((str, _NONE), "indoor, outdoor or mixed"),
+    "model": (_TEXT, "a name in the catalog, or auto"),
+    "weights": ((str, PurePath, _NONE), "a file"),
+    "config": ((Mapping, _NONE), "a mapping of the network's settings"),
+    "stripe": (_WHOLE, "4 or 8"),
+    "device": (_TEXT, "auto, cpu, cuda, cuda:N or mps"),
+    "backend": (_TEXT, "auto or the name of a back end"),
+    "precision": (_TEXT, "fp32, bf16 or fp16"),
+    "overlap": (_WHOLE, "a number of pixels"),
+    "partition": (_SWITCH, "True or False"),
+    "ensemble": (_SWITCH, "True or False"),
+    "threads": (_WHOLE, "a number, 1 or more"),
+}
+"""Types of the settings that take no word beside a number; these are checked with their ranges."""
 
 
 def _check_sigma(sigma: object) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mair_cli.restore.tiled import SMALLEST_TILE
+from mair_cli.restore.settings import SMALLEST_TILE
 
 DEFAULT_OVERLAP = 16
 """Pixels that neighbouring tiles share, unless the user says otherwise."""

@@ -20,6 +20,7 @@ from torch import Tensor
 from mair_cli.errors import MairError
 from mair_cli.restore.blending import Canvas, FloatArray
 from mair_cli.restore.pixels import allocate, store_rounded, to_unit
+from mair_cli.restore.settings import SMALLEST_TILE
 from mair_cli.restore.tiling import TileGrid, plan_tiles
 from mair_cli.runtime.memory import is_out_of_memory, release_memory
 
@@ -31,9 +32,6 @@ Progress = Callable[[int, int], None]
 """Called with (tiles done, tiles in all)."""
 
 AnyNumber = TypeVar("AnyNumber", bound=np.generic)
-
-SMALLEST_TILE = 16
-"""Tiles are not halved below this side: where not even that fits, another tile size will not help."""
 
 
 def run_tiled(
@@ -172,7 +170,7 @@ class TileRunner:
         """Restore tiles in one call; None where memory runs out."""
         try:
             return run_network(self._network, tiles, self._scale, self._multiple, self._device)
-        except (RuntimeError, MemoryError) as error:
+        except (RuntimeError, MemoryError, SystemError) as error:
             if not is_out_of_memory(error):
                 raise
         # Only here, past the handler, are the failed call's tensors unreachable and can be given back.

@@ -9,12 +9,8 @@ import torch
 from mair_cli.host_memory import free_host_memory
 
 _MESSAGES = (
-    "out of memory",
-    "not enough memory",
-    "can't allocate memory",
-    "alloc_failed",
-    "bad_alloc",
-    "could not create a primitive",  # oneDNN
+    *("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory"),
+    *("alloc_failed", "bad_alloc", "could not create a primitive", "could not create a memory"),  # the last: oneDNN's
 )
 
 
@@ -34,12 +30,14 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, on any device.
 
     CUDA has its own type; the CPU's and Apple's allocators and the CUDA libraries raise a RuntimeError and tell it
-    in words only. Compiled code that finds no memory for its result ends in a SystemError with a MemoryError behind it.
+    in words only. Compiled code that finds no memory for its result ends in a SystemError, with a MemoryError behind
+    it or with no exception at all.
     """
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     if isinstance(error, SystemError):
-        return isinstance(error.__cause__ or error.__context__, MemoryError)
+        unset = any(words in str(error) for words in ("without setting an exception", "no exception set"))
+        return unset or isinstance(error.__cause__ or error.__context__, MemoryError)
     return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _MESSAGES)
 
 

@@ -138,9 +138,9 @@ def test_wrong_usage_says_what_is_wrong(arguments: tuple[object, ...], message: 
 
 
 def test_tiles_of_the_tool_itself_can_be_measured() -> None:
-    _pictures("a", size=(64, 64))
+    _pictures("a", size=(128, 128))
     means = []
-    for tile in ("partition", "0", "8"):
+    for tile in ("partition", "0", "16"):
         mair("benchmark", "-d", "set", "-m", "bicubic", *TINY_X4, "--tile", tile, "--device", "cpu", "--json", "r.json")
         means.append(json.loads(Path("r.json").read_text())["methods"][1]["psnr_y"])
     assert means[0] == pytest.approx(means[1], abs=1e-6)  # one part: the image is smaller than 200 pixels

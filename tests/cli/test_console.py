@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import subprocess
+import sys
+import time
 
+import numpy as np
 import pytest
 
 from mair_cli.cli import console
@@ -66,3 +71,28 @@ def test_tables_keep_every_cell(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[0].strip() == "figures"
     assert [line.split() for line in lines if line.strip()][-2:] == [["a[b]", "31.20"], ["c", "9.10"]]
     assert lines[-2].rstrip().endswith(" 9.10") or lines[-1].rstrip().endswith(" 9.10")
+
+
+@pytest.mark.skipif(not hasattr(os, "set_blocking"), reason="pipes that do not wait are a matter of POSIX")
+def test_an_image_reaches_a_slow_pipe_that_does_not_wait_whole() -> None:
+    data = np.random.default_rng(0).integers(0, 256, 3_000_000, np.uint8).tobytes()
+    code = """
+import os, sys, numpy as np
+os.set_blocking(1, False)
+from mair_cli.cli import console
+console.out_bytes(np.random.default_rng(0).integers(0, 256, 3_000_000, np.uint8).tobytes())
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        received = bytearray()
+        while part := os.read(process.stdout.fileno(), 50_000):
+            received += part
+            time.sleep(0.002)
+    assert process.returncode == 0
+    assert bytes(received) == data
+
+
+def test_a_table_beside_other_output_is_quiet_too(capsys: pytest.CaptureFixture[str]) -> None:
+    console.configure(quiet=True)
+    console.table("figures", ("image", "dB"), [("a", "31.20")], to_stdout=False)
+    assert capsys.readouterr().err == ""

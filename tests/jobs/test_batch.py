@@ -11,11 +11,12 @@ from PIL import Image
 
 from mair_cli.errors import UsageError
 from mair_cli.images.io import Picture
-from mair_cli.jobs.batch import AlphaChoice, Outcome, Streams, Treatment, restore_job, restore_picture
+from mair_cli.jobs.batch import Outcome, Streams, Treatment, restore_job
 from mair_cli.jobs.naming import Source
 from mair_cli.jobs.plan import Job, Request, plan
 from mair_cli.networks import MaIRConfig, build_network
 from mair_cli.networks.settings import config_from_mapping
+from mair_cli.restore.pictures import AlphaChoice, restore_picture
 from mair_cli.restore.restorer import Restorer
 from mair_cli.weights.checkpoint import save_checkpoint
 
@@ -193,3 +194,15 @@ def test_a_name_too_long_for_its_result_fails_alone(picture: Callable[..., Sourc
     assert [job.problem is None for job in jobs] == [False, True]
     assert "too long" in str(jobs[0].problem)
     assert str(jobs[1].destination) == "a_mair_x4.png"
+
+
+@pytest.mark.parametrize("error", [MemoryError(), SystemError("no exception set"), RuntimeError("bad_alloc")])
+def test_lack_of_memory_fails_that_picture_only(
+    picture: Callable[[str], Source], enlarger: Restorer, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise error
+
+    monkeypatch.setattr("mair_cli.jobs.batch.read_picture", fail)
+    outcome = run(Job(picture("a.png"), Path("out.png"), "PNG"), enlarger)
+    assert outcome.error == "a.png: not enough memory"

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
+import torch
 from network_standins import ShortOfMemory, repeat_pixels
 from PIL import Image
+from torch import Tensor
 
 from mair_cli.errors import MairError
 from mair_cli.restore.partition import partition_axis, run_partition
 from mair_cli.restore.restorer import Restorer
+from mair_cli.restore.settings import RunSettings
 
 
 def test_small_images_are_one_part() -> None:
@@ -48,3 +53,43 @@ def test_lack_of_memory_is_an_error_since_another_size_would_be_another_protocol
     network = ShortOfMemory(repeat_pixels(1), lambda _, x: True)
     with pytest.raises(MairError, match="`tile` auto"):
         run_partition(network, np.zeros((30, 30, 3), np.uint8), 1)
+
+
+def test_the_ensemble_turns_the_whole_image_and_cuts_up_each_view() -> None:
+    """A network that adds each part's own slope: only views cut up as a whole make the mean follow the parts."""
+    shape = (203, 417, 3)
+    image = np.random.default_rng(0).random(shape, dtype=np.float32) / 4
+
+    def sloping(x: Tensor) -> Tensor:
+        rows, columns = (torch.linspace(0, 0.4, length) for length in x.shape[2:])
+        return x + rows[:, None] + 0.3 * columns
+
+    expected = np.zeros(shape, np.float64)
+    for turned, upside_down, mirrored in product((False, True), repeat=3):
+        view = image[::-1] if upside_down else image
+        view = view[:, ::-1] if mirrored else view
+        view = view.swapaxes(0, 1) if turned else view
+        result = run_partition(sloping, np.ascontiguousarray(view), 1).astype(np.float64)
+        result = result.swapaxes(0, 1) if turned else result
+        result = result[:, ::-1] if mirrored else result
+        expected += result[::-1] if upside_down else result
+    calls: list[tuple[int, int]] = []
+    progress = lambda done, total: calls.append((done, total))  # noqa: E731
+    actual = run_partition(sloping, image, 1, ensemble=True, progress=progress)
+    np.testing.assert_allclose(actual, expected / 8, atol=1e-6)
+    assert calls == [(done, 48) for done in range(1, 49)]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_the_mean_of_the_views_is_rounded_once(dtype: type[np.unsignedinteger]) -> None:
+    image = np.random.default_rng(1).integers(0, np.iinfo(dtype).max, (30, 41, 3), dtype=dtype)
+    result = run_partition(repeat_pixels(2), image, 2, ensemble=True)
+    assert result.dtype == dtype
+    np.testing.assert_array_equal(result, image.repeat(2, axis=0).repeat(2, axis=1))
+
+
+def test_the_restorer_takes_both_at_once(golden: Path, photograph: npt.NDArray[np.uint8]) -> None:
+    settings = RunSettings(weights=golden / "light_d1_x4.pth", stripe=8, device="cpu", ensemble=True)
+    image = photograph[:20, :24]
+    part, tile = (Restorer(settings.with_(**way))(image) for way in ({"partition": True}, {"tile": 0}))
+    np.testing.assert_allclose(part.astype(int), tile, atol=1)  # one part: the same as one tile

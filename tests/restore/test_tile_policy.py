@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from mair_cli.networks import MaIRConfig, MaIRUNetConfig, NetworkConfig, build_network
+from mair_cli.restore.settings import SMALLEST_TILE
 from mair_cli.restore.tile_policy import TileChoice, choose_tile
-from mair_cli.restore.tiled import SMALLEST_TILE
 
 GIB = 2**30
 TINY = MaIRConfig()

@@ -16,7 +16,8 @@ from network_standins import ShortOfMemory, repeat_pixels
 from torch import Tensor
 
 from mair_cli.errors import MairError
-from mair_cli.restore.tiled import SMALLEST_TILE, run_tiled
+from mair_cli.restore.settings import SMALLEST_TILE
+from mair_cli.restore.tiled import run_tiled
 
 Image = npt.NDArray[Any]
 DTYPES = [np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32)]
@@ -209,3 +210,27 @@ def test_tiles_are_reflected_to_multiples_even_from_a_single_pixel() -> None:
         image = noise_image(height, width, np.dtype(np.uint8))
         assert_same(run_tiled(network, image, 1, tile=8, overlap=2, multiple=8), image, 1)
         assert all(side % 8 == 0 for shape in network.shapes for side in shape[2:])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        lambda: RuntimeError("could not create a primitive"),
+        lambda: RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
+        lambda: MemoryError("Allocation failed (probably too large)."),
+        lambda: SystemError("<built-in method> returned NULL without setting an exception"),
+    ],
+)
+def test_lack_of_memory_is_known_by_all_its_names(error: Callable[[], Exception]) -> None:
+    image = noise_image(64, 64, np.dtype(np.uint8))
+    network = ShortOfMemory(repeat_pixels(1), lambda _, x: max(x.shape[2:]) > 32, error)
+    assert_same(run_tiled(network, image, 1, tile=64, overlap=8), image, 1)
+    hopeless = ShortOfMemory(repeat_pixels(1), lambda _, x: True, error)
+    with pytest.raises(MairError, match="smaller ones would not help"):
+        run_tiled(hopeless, image, 1, tile=64, overlap=8)
+
+
+def test_another_runtime_error_is_no_lack_of_memory() -> None:
+    network = ShortOfMemory(repeat_pixels(1), lambda _, x: True, lambda: RuntimeError("shapes do not match"))
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        run_tiled(network, noise_image(64, 64, np.dtype(np.uint8)), 1, tile=64, overlap=8)

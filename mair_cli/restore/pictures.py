@@ -1,0 +1,132 @@
+"""A picture or an animation to the same restored, with everything that it carries: alpha, profile, EXIF data.
+
+Between `restorer`, which knows arrays, and `images`, which knows files.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable
+from typing import Literal, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from mair_cli.datasets.resize import matlab_bicubic
+from mair_cli.errors import ImageError, UsageError
+from mair_cli.images.picture import Animation, Picture, Samples
+from mair_cli.restore.settings import Levels
+
+__all__ = ["AlphaChoice", "ImageRestorer", "TileProgress", "levels_of", "restore_frames", "restore_picture"]
+
+TileProgress = Callable[[int, int], None]
+"""Called with the number of finished tiles and of all tiles."""
+
+AlphaChoice = Literal["model", "resize", "drop"]
+
+
+class ImageRestorer(typing.Protocol):
+    """What a batch needs of `mair_cli.restore.restorer.Restorer`; see there."""
+
+    scale: int
+    model_name: str
+
+    def levels(self, image: npt.NDArray[np.generic], *, file_quality: int | None = None) -> Levels:
+        """What the network is told of an image."""
+
+    def __call__(
+        self,
+        image: npt.NDArray[np.generic],
+        *,
+        levels: Levels | None = None,
+        progress: TileProgress | None = None,
+    ) -> npt.NDArray[np.generic]:
+        """Restore (H, W, 3) or (H, W); the result has the same type."""
+
+
+def levels_of(picture: Picture, restorer: ImageRestorer) -> Levels:
+    """What the network is told of a picture. Raises ImageError for one that is too small to estimate from."""
+    try:
+        return restorer.levels(picture.color, file_quality=picture.jpeg_quality)
+    except UsageError as error:  # about this image, not about the whole run
+        raise ImageError(str(error)) from error
+
+
+def restore_frames(
+    image: Picture | Animation,
+    restorer: ImageRestorer,
+    alpha: AlphaChoice = "model",
+    levels: Levels | None = None,
+    progress: TileProgress | None = None,
+) -> Picture | Animation:
+    """All of a file restored: a picture, or each frame or page with levels of its own.
+
+    Args:
+        image: what `read_picture` gives.
+        restorer: restores colours.
+        alpha: what becomes of transparency.
+        levels: what the network is told of the (first) picture; None finds it out.
+        progress: told of finished tiles; frames count as having equally many.
+    """
+    if isinstance(image, Picture):
+        return restore_picture(image, restorer, alpha, levels or levels_of(image, restorer), progress)
+    restored = [
+        restore_picture(
+            frame,
+            restorer,
+            alpha,
+            levels if levels is not None and index == 0 else levels_of(frame, restorer),
+            _share(progress, index, len(image.frames)),
+        )
+        for index, frame in enumerate(image.frames)
+    ]
+    return Animation(restored, image.durations, image.loop)
+
+
+def _share(progress: TileProgress | None, index: int, frames: int) -> TileProgress | None:
+    """Progress of one frame as part of all."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(index * total + done, frames * total)
+
+
+def restore_picture(
+    picture: Picture,
+    restorer: ImageRestorer,
+    alpha: AlphaChoice = "model",
+    levels: Levels | None = None,
+    progress: TileProgress | None = None,
+) -> Picture:
+    """The picture with its colours, and its alpha unless that is dropped, restored; all else is kept.
+
+    Args:
+        picture: what `read_picture` gives.
+        restorer: restores colours.
+        alpha: what becomes of transparency.
+        levels: what the network is told of the picture.
+        progress: told of finished tiles.
+    """
+    color = cast("Samples", restorer(picture.color, levels=levels, progress=progress))
+    opacity = None
+    if picture.alpha is not None and alpha != "drop":
+        opacity = _restore_alpha(picture.alpha, restorer, alpha)
+    return Picture(
+        color=color,
+        alpha=opacity,
+        icc_profile=picture.icc_profile,
+        exif=picture.exif,
+        format=picture.format,
+        lossless=picture.lossless,
+        png_color=picture.png_color,
+    )
+
+
+def _restore_alpha(alpha: Samples, restorer: ImageRestorer, choice: AlphaChoice) -> Samples:
+    scale = restorer.scale
+    if alpha.min() == alpha.max():  # nearly every picture with alpha is opaque: nothing to restore
+        return np.full((alpha.shape[0] * scale, alpha.shape[1] * scale), alpha.flat[0], alpha.dtype)
+    if choice == "model":
+        # A mask is neither noisy nor compressed, whatever its picture is.
+        return cast("Samples", restorer(alpha, levels=Levels(sigma=0.0)))
+    enlarged = alpha if scale == 1 else matlab_bicubic(alpha, scale)
+    return enlarged.clip(0, 1) if enlarged.dtype == np.float32 else enlarged
