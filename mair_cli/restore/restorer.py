@@ -310,7 +310,7 @@ class Restorer:
             width,
             height,
             tiles if choice.tile else "whole",
-            pixels * memory_per_pixel(self.network.config) >> 20,
+            pixels * self.network.memory_per_pixel >> 20,
             free_memory(self.device) >> 20,
         )
 
