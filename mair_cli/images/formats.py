@@ -20,6 +20,7 @@ class Writer:
         extensions: those it is known by, the first one is given to new files.
         dtypes: types of samples, from the plainest to the deepest.
         alpha, icc, exif: whether it holds transparency, a colour profile, EXIF data.
+        metadata: which others it holds, of "dpi", "xmp", "iptc", "texts" and "comment" (one text).
         frames: whether it holds several pictures.
         largest: longest side in pixels.
         feature: what Pillow must have been built with; None for what it always has.
@@ -30,6 +31,7 @@ class Writer:
     alpha: bool = True
     icc: bool = True
     exif: bool = True
+    metadata: frozenset[str] = frozenset()
     frames: bool = False
     largest: int = 2**31 - 1
     feature: str | None = None
@@ -42,13 +44,19 @@ DEFLATE_LEVEL: Final = 4
 
 WRITERS: Final[Mapping[str, Writer]] = MappingProxyType(
     {
-        "PNG": Writer((".png", ".apng"), _DEEP, frames=True),
-        "JPEG": Writer((".jpg", ".jpeg", ".jpe", ".jfif"), alpha=False, largest=65500, feature="jpg"),
-        "WEBP": Writer((".webp",), frames=True, largest=16383, feature="webp"),
-        "TIFF": Writer((".tiff", ".tif"), (*_DEEP, "float32"), frames=True),
-        "AVIF": Writer((".avif", ".avifs"), frames=True, largest=65536, feature="avif"),
-        "GIF": Writer((".gif",), icc=False, exif=False, frames=True, largest=65535),
-        "BMP": Writer((".bmp", ".dib"), alpha=False, icc=False, exif=False),
+        "PNG": Writer((".png", ".apng"), _DEEP, metadata=frozenset({"dpi", "xmp", "texts"}), frames=True),
+        "JPEG": Writer(
+            (".jpg", ".jpeg", ".jpe", ".jfif"),
+            alpha=False,
+            metadata=frozenset({"dpi", "xmp", "iptc", "comment"}),
+            largest=65500,
+            feature="jpg",
+        ),
+        "WEBP": Writer((".webp",), metadata=frozenset({"xmp"}), frames=True, largest=16383, feature="webp"),
+        "TIFF": Writer((".tiff", ".tif"), (*_DEEP, "float32"), metadata=frozenset({"dpi", "xmp", "iptc"}), frames=True),
+        "AVIF": Writer((".avif", ".avifs"), metadata=frozenset({"xmp"}), frames=True, largest=65536, feature="avif"),
+        "GIF": Writer((".gif",), icc=False, exif=False, metadata=frozenset({"comment"}), frames=True, largest=65535),
+        "BMP": Writer((".bmp", ".dib"), alpha=False, icc=False, exif=False, metadata=frozenset({"dpi"})),
         "PPM": Writer((".ppm", ".pgm", ".pnm", ".pbm"), _DEEP, alpha=False, icc=False, exif=False),
         "JPEG2000": Writer((".jp2", ".j2k", ".jpx", ".jpf"), icc=False, exif=False, feature="jpg_2000"),
         "TGA": Writer((".tga",), icc=False, exif=False, largest=65535),

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mair_cli.images.formats import default_format
+from mair_cli.images.metadata import Metadata
 
 Samples: TypeAlias = npt.NDArray[Any]
 """uint8, uint16 or float32: see `Picture`."""
@@ -28,6 +29,8 @@ class Picture:
         lossless: whether the file held its samples without loss.
         png_color: chunks of a PNG file that say how its colours are meant (gAMA, cHRM, sRGB, cICP), by name. Only PNG
             files can hold them again.
+        metadata: what else the file says about the picture.
+        truncated: whether the file ended early, so that the lower part is empty.
         jpeg_quality: how strongly the samples were compressed, 1..100 on libjpeg's scale, where they are those of a
             JPEG file, turned at most. No picture made of these, `dataclasses.replace` included, takes it over.
     """
@@ -39,6 +42,8 @@ class Picture:
     format: str = "PNG"
     lossless: bool = True
     png_color: tuple[tuple[bytes, bytes], ...] = ()
+    metadata: Metadata = field(default_factory=Metadata)
+    truncated: bool = False
     jpeg_quality: int | None = field(default=None, init=False)
 
     @property

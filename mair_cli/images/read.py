@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import math
 import os
+import zlib
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -32,8 +33,10 @@ from mair_cli.images.guard import (
     open_stream,
     pillow_pixel_limit,
     silence_libtiff,
+    truncation_allowed,
 )
 from mair_cli.images.jpeg_quality import jpeg_quality
+from mair_cli.images.metadata import Metadata, read_metadata
 from mair_cli.images.picture import Animation, ImageInfo, Picture, Samples
 from mair_cli.images.png16 import read_png16
 
@@ -45,6 +48,8 @@ _MAX_LZW_RATIO: Final = 2731  # nor one of GIF's: 4096 pixels for 12 bits
 _OPENING_BYTES: Final = 16  # memory per pixel of the canvas that opening a GIF or WebP file takes
 _MAX_SCANS: Final = 100  # of a progressive JPEG file, each of which takes as long as a picture; encoders make about ten
 _MAX_METADATA: Final = 1 << 26  # bytes over all pages of a TIFF file, which may all point to the same ones
+_JPEG_END_WITHIN: Final = 64  # bytes; some programs pad files
+_LEAST_SHARE_OF_ROWS: Final = 0.5  # of a truncated picture
 _HARMLESS_CANVAS: Final = 1 << 26  # below this, a canvas that is mostly empty does no harm
 _LOSSY: Final = frozenset({"JPEG", "MPO", "AVIF", "JPEG2000"})
 _ANIMATED: Final = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
@@ -81,6 +86,7 @@ class _File:
     pnm: headers.PnmHeader | None = None
     bits: int = 8
     told_profile: bytes | None = None
+    truncated: bool = False
 
     @property
     def info(self) -> dict[str | tuple[int, int], object]:
@@ -113,6 +119,14 @@ class _File:
         return strip_prefix(found) if isinstance(found, bytes) and found else None
 
     @property
+    def metadata(self) -> Metadata:
+        """What else is told of a picture that is decoded, for an upright one; pages of a TIFF file have their own."""
+        if self.image is None or self.pages:
+            return Metadata()
+        with library_errors():
+            return read_metadata(self.image).upright()
+
+    @property
     def jpeg_quality(self) -> int | None:
         """How strongly a JPEG file is compressed."""
         if isinstance(self.image, JpegImageFile) and self.image.quantization:
@@ -125,7 +139,7 @@ class _File:
         return self.pages[0][1].orientation if self.pages else orientation_of(self.exif)
 
 
-def read(source: Path | BinaryIO, name: str | None, limit: Limit) -> Picture | Animation:
+def read(source: Path | BinaryIO, name: str | None, limit: Limit, allow_truncated: bool) -> Picture | Animation:
     """See `io.read_picture`."""
     with open_stream(source, name) as (stream, called), decoding(called):
         file = _read_header(stream, called, limit)
@@ -139,7 +153,33 @@ def read(source: Path | BinaryIO, name: str | None, limit: Limit) -> Picture | A
                     file.width * file.height
                 ):  # a frame may make the canvas larger, and take memory
                     return _read_frames(file, limit)
-            return _read_still(file, limit)
+            try:
+                return _read_still(file, limit)
+            except (OSError, ValueError, zlib.error):
+                if not (allow_truncated and _ends_early(file)):
+                    raise
+            with truncation_allowed():
+                stream.seek(0)
+                return _read_still(replace(_read_header(stream, called, limit), truncated=True), limit)
+
+
+def _ends_early(file: _File) -> bool:
+    """Whether the file is of a kind whose rows are stored from top to bottom, and has no end."""
+    if file.png is not None:
+        return not file.png.interlaced and all(name != b"IEND" for name, _ in headers.png_chunks(file.stream, 0))
+    if file.format not in ("JPEG", "MPO"):
+        return False
+    file.stream.seek(max(0, _size(file.stream) - _JPEG_END_WITHIN))
+    return b"\xff\xd9" not in file.stream.read()
+
+
+def _check_rows(color: Samples, name: str) -> None:
+    """Refuse a truncated picture of which too little is there: what was not decoded is of one colour, gray or black."""
+    filled = (color == color[-1, -1]).reshape(len(color), -1).all(axis=1)
+    known = len(color) - int(np.argmin(filled[::-1])) if not filled.all() else 0
+    if known < _LEAST_SHARE_OF_ROWS * len(color):
+        raise ImageError(f"{name}: cannot be read: the file ends early, after {known} of {len(color)} rows")
+    _log.warning("%s: the file ends early, after %d of %d rows; the rest is empty", name, known, len(color))
 
 
 def read_info(source: Path | BinaryIO, name: str | None, limit: Limit) -> ImageInfo:
@@ -282,6 +322,8 @@ def _read_still(file: _File, limit: Limit) -> Picture:
         _load(image)
         limit.check(*image.size, 1, file.name)
         color, alpha, profile = split(image, file.profile, _transparent(file), file.name)
+    if file.truncated:
+        _check_rows(color, file.name)
     return _picture(file, color, alpha, profile, file.exif, orientation_of(file.exif))
 
 
@@ -290,11 +332,15 @@ def _load(image: Image.Image, frame: int | None = None) -> None:
     with library_errors():
         if frame is not None:
             image.seek(frame)
+        if image.format == "TIFF":
+            image.info.pop(
+                "xmp", None
+            )  # its orientation is a copy of the tag's, and Pillow would apply it in its place
         image.load()
 
 
 def _split_png16(file: _File, header: headers.PngHeader) -> tuple[Samples, Samples | None]:
-    samples = read_png16(file.stream, header)
+    samples = read_png16(file.stream, header, allow_truncated=file.truncated)
     alpha: Samples | None = None
     if header.channels in (2, 4):
         alpha = np.ascontiguousarray(samples[:, :, -1])
@@ -328,6 +374,8 @@ def _picture(
         format=file.format,
         lossless=file.lossless,
         png_color=file.png.color if file.png is not None else (),
+        metadata=file.metadata,
+        truncated=file.truncated,
     )
     picture.jpeg_quality = file.jpeg_quality
     return picture
@@ -387,14 +435,15 @@ def _read_tiff(file: _File) -> Picture | Animation:
     room = _MAX_METADATA
     pages = []
     for index, page in file.pages:
-        exif, profile = tiff_tags.read_tags(file.stream, page, file.name) if room > 0 else (None, None)
-        if room > 0 >= (room := room - len(exif or b"") - len(profile or b"")):
+        tags = tiff_tags.read_tags(file.stream, page, file.name) if room > 0 else tiff_tags.PageTags()
+        if room > 0 >= (room := room - tags.size):
             _log.warning("%s: its pages have too many EXIF data; those of later pages are left out", file.name)
-        pages.append(_read_page(file, index, page, exif, profile))
+        pages.append(replace(_read_page(file, index, page, tags), metadata=tags.metadata.upright()))
     return pages[0] if len(pages) == 1 else Animation(pages, [0] * len(pages))
 
 
-def _read_page(file: _File, index: int, page: headers.TiffPage, exif: bytes | None, profile: bytes | None) -> Picture:
+def _read_page(file: _File, index: int, page: headers.TiffPage, tags: tiff_tags.PageTags) -> Picture:
+    exif, profile = tags.exif, tags.profile
     if file.image is None:
         color, alpha = deep_samples.read_tiff_page(file.stream, index, page, file.name)
         if color.ndim == 3 and color.shape[2] == 4:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import struct
+from dataclasses import dataclass, field
 from typing import BinaryIO, Final
 
 from PIL import Image
@@ -16,10 +17,12 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from mair_cli.images.exif import strip_prefix
 from mair_cli.images.guard import library_errors
 from mair_cli.images.headers import TiffPage, check_tiff_directory
+from mair_cli.images.metadata import Metadata
 
 _log = logging.getLogger(__name__)
 
 PROFILE: Final = 34675
+XMP, IPTC = 700, 33723
 _EXIF_DIRECTORY, _GPS_DIRECTORY = 34665, 34853
 _ORIENTATION: Final = 274
 _WITHIN_EXIF: Final = (_EXIF_DIRECTORY, _GPS_DIRECTORY)
@@ -30,16 +33,31 @@ _DESCRIPTIVE: Final = frozenset(
 """Tags that tell of a picture, not of how its pixels are stored: title, maker, model, resolution, dates, rights, ..."""
 
 
-def read_tags(stream: BinaryIO, page: TiffPage, name: str) -> tuple[bytes | None, bytes | None]:
-    """EXIF data (as a TIFF stream, without orientation) and ICC profile of a page; None for what it has not.
+@dataclass(frozen=True)
+class PageTags:
+    """EXIF data (as a TIFF stream, without orientation) and ICC profile of a page, None for none; other metadata."""
+
+    exif: bytes | None = None
+    profile: bytes | None = None
+    metadata: Metadata = field(default_factory=Metadata)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all."""
+        return sum(len(part or b"") for part in (self.exif, self.profile, self.metadata.xmp, self.metadata.iptc))
+
+
+def read_tags(stream: BinaryIO, page: TiffPage, name: str) -> PageTags:
+    """What the tags of a page tell of the picture.
 
     Damaged tags are left out, with a warning.
     """
-    exif, profile = Image.Exif(), None
+    exif, profile, metadata = Image.Exif(), None, Metadata()
     try:
         tags = _load(stream, page.offset, None)
         stored = tags.get(PROFILE)
         profile = stored if isinstance(stored, bytes) else None
+        metadata = Metadata(xmp=_content(tags.get(XMP)), iptc=_content(tags.get(IPTC)))
         for tag, value in tags.items():
             if tag in _WITHIN_EXIF and isinstance(value, int):
                 check_tiff_directory(stream, value)
@@ -50,10 +68,14 @@ def read_tags(stream: BinaryIO, page: TiffPage, name: str) -> tuple[bytes | None
                 exif[tag] = value
         with library_errors():
             told = len(exif) or any(exif.get_ifd(tag) for tag in _WITHIN_EXIF)
-            return (strip_prefix(exif.tobytes()) if told else None), profile
+            return PageTags(strip_prefix(exif.tobytes()) if told else None, profile, metadata)
     except (OSError, ValueError, struct.error):
         _log.warning("%s: its EXIF data are damaged and are left out", name)
-        return None, profile
+        return PageTags(None, profile, metadata)
+
+
+def _content(value: object) -> bytes | None:
+    return value if isinstance(value, bytes) and value else None
 
 
 def _load(stream: BinaryIO, offset: int, group: int | None) -> ImageFileDirectory_v2:

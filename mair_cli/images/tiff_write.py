@@ -11,7 +11,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import BinaryIO, Final
 
 import numpy as np
@@ -20,21 +20,23 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from mair_cli.images.exif import with_pixel_size
 from mair_cli.images.formats import DEFLATE_LEVEL
 from mair_cli.images.guard import warnings_ignored
+from mair_cli.images.metadata import Metadata
 from mair_cli.images.picture import Samples
-from mair_cli.images.tiff_tags import PROFILE, add_exif_tags
+from mair_cli.images.tiff_tags import IPTC, PROFILE, XMP, add_exif_tags
 
 _STRIP_BYTES: Final = 1 << 20
 _MAX_CLASSIC_BYTES: Final = 7 << 29
-_SHORT, _LONG, _LONG8, _UNDEFINED = 3, 4, 16, 7
+_BYTE, _SHORT, _LONG, _RATIONAL, _UNDEFINED, _LONG8 = 1, 3, 4, 5, 7, 16
 
 
 @dataclass(frozen=True)
 class TiffContent:
-    """One page: samples (H, W, C) with C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha; profile and EXIF data."""
+    """One page: samples (H, W, C) with C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha; and what is told of it."""
 
     samples: Samples
     profile: bytes | None
     exif: bytes | None
+    metadata: Metadata = field(default_factory=Metadata)
 
 
 def write_tiff(stream: BinaryIO, pages: Sequence[TiffContent]) -> None:
@@ -113,9 +115,15 @@ def _directory(page: TiffContent, sizes: list[int], big: bool) -> ImageFileDirec
     for tag, places in ((273, _running_sums(sizes)), (279, tuple(sizes))):
         directory.tagtype[tag] = _LONG8 if big else _LONG
         directory[tag] = places
-    if page.profile:
-        directory.tagtype[PROFILE] = _UNDEFINED
-        directory[PROFILE] = page.profile
+    for tag, content in ((PROFILE, page.profile), (XMP, page.metadata.xmp), (IPTC, page.metadata.iptc)):
+        if content:
+            directory.tagtype[tag] = _UNDEFINED if tag != XMP else _BYTE
+            directory[tag] = content
+    if page.metadata.dpi is not None:
+        for tag, density in zip((282, 283), page.metadata.dpi, strict=True):
+            directory.tagtype[tag] = _RATIONAL
+            directory[tag] = density
+        directory[296] = 2  # per inch
     return directory
 
 

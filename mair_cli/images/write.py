@@ -6,18 +6,16 @@ import errno
 import io
 import logging
 import os
-import secrets
 import stat
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import numpy as np
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from mair_cli.errors import ImageError
 from mair_cli.images.color import gray_to_srgb
@@ -25,9 +23,11 @@ from mair_cli.images.color_encoding import from_png_chunks
 from mair_cli.images.exif import PREFIX, reset_orientation, with_pixel_size
 from mair_cli.images.formats import DEFLATE_LEVEL, WRITERS, Writer
 from mair_cli.images.guard import library_errors, warnings_ignored
+from mair_cli.images.metadata import png_density, png_notes, save_options
 from mair_cli.images.picture import Animation, Picture, Samples, convert_depth, full_scale
 from mair_cli.images.png16 import write_png16
 from mair_cli.images.tiff_write import TiffContent, write_tiff
+from mair_cli.store.atomic import atomic_write
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +54,8 @@ def write(picture: Picture | Animation, target: Path | BinaryIO, form: str, qual
     fitted = [_fit_to_format(frame, form, writer, name) for frame in frames]
     with _open_target(target, name) as stream:
         if form == "TIFF":
-            write_tiff(stream, [TiffContent(_interleave(frame), frame.icc_profile, frame.exif) for frame in fitted])
+            pages = [TiffContent(_interleave(f), f.icc_profile, f.exif, f.metadata) for f in fitted]
+            write_tiff(stream, pages)
         elif len(frames) > 1:
             assert isinstance(picture, Animation)
             _write_animation(Animation(fitted, picture.durations, picture.loop), stream, form, quality)
@@ -67,6 +68,8 @@ def _open_target(target: Path | BinaryIO, name: str) -> Iterator[BinaryIO]:
     """A stream to encode into; what went there reaches `target` whole or not at all."""
     try:
         if isinstance(target, Path) and not _is_special(target):
+            if not target.parent.exists():  # a misspelt folder is not made
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
             with atomic_write(target) as stream:
                 yield stream
         else:
@@ -91,40 +94,6 @@ def _is_special(target: Path) -> bool:
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
-@contextmanager
-def atomic_write(target: Path) -> Iterator[BinaryIO]:
-    """A new file that takes the name of `target` at the end, with its permissions, or vanishes if anything goes wrong.
-
-    Where `target` is a symbolic link, the file that it leads to is replaced and the link stays.
-    """
-    target = target.resolve()
-    mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
-    partial = target.with_name(f".mair-{secrets.token_hex(6)}.part")
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(partial, flags, 0o666 if mode is None else mode & 0o600)
-    try:
-        with os.fdopen(descriptor, "w+b") as stream:
-            yield stream
-            stream.flush()
-            _sync(stream.fileno())
-        if mode is not None:
-            partial.chmod(mode)
-        partial.replace(target)
-    except BaseException:  # Ctrl-C too
-        with suppress(OSError):
-            partial.unlink()
-        raise
-
-
-def _sync(descriptor: int) -> None:
-    """Wait until a file is on its disk, where its file system knows how to tell."""
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
-            raise
-
-
 def _fit_to_format(picture: Picture, form: str, writer: Writer, name: str) -> Picture:
     """The picture as the format can hold it; a warning for each thing that has to go."""
     color, alpha = picture.color, picture.alpha
@@ -147,7 +116,11 @@ def _fit_to_format(picture: Picture, form: str, writer: Writer, name: str) -> Pi
         exif, profile = None, None
     if exif is not None:
         exif = reset_orientation(with_pixel_size(exif, picture.width, picture.height))
-    return Picture(color, alpha, profile, exif, form, picture.lossless, picture.png_color if form == "PNG" else ())
+    metadata, lost = picture.metadata.fit_to(form, writer.metadata)
+    if lost:
+        _log.warning("%s: %s cannot hold its %s", name, form, " and ".join(lost))
+    png_color = picture.png_color if form == "PNG" else ()
+    return Picture(color, alpha, profile, exif, form, picture.lossless, png_color, metadata)
 
 
 def _meaning_of_colors(color: Samples, picture: Picture, form: str, name: str) -> tuple[Samples, bytes | None]:
@@ -201,7 +174,9 @@ def _png_chunks(picture: Picture) -> list[tuple[bytes, bytes]]:
         chunks.append((b"iCCP", b"icc\0\0" + zlib.compress(picture.icc_profile)))
     if picture.exif:
         chunks.append((b"eXIf", picture.exif))
-    return chunks
+    density = png_density(picture.metadata)
+    chunks += [(b"pHYs", density)] if density is not None else []
+    return chunks + [(name, content) for name, content, *_ in png_notes(picture.metadata).chunks]
 
 
 def _write_pnm16(stream: BinaryIO, color: Samples) -> None:
@@ -224,7 +199,7 @@ def _save(image: Image.Image, stream: BinaryIO, form: str, options: _Options) ->
 
 def _png_options(picture: Picture, quality: int | None) -> _Options:
     del quality
-    notes = PngInfo()
+    notes = png_notes(picture.metadata)
     for name, content in picture.png_color:
         if name != b"sRGB" or not picture.icc_profile:
             notes.add(name, content)
@@ -268,7 +243,7 @@ _OPTIONS: Final[Mapping[str, Callable[[Picture, int | None], _Options]]] = {
 
 
 def _options(picture: Picture, form: str, quality: int | None) -> _Options:
-    return _OPTIONS[form](picture, quality) if form in _OPTIONS else {}
+    return save_options(picture.metadata, form) | (_OPTIONS[form](picture, quality) if form in _OPTIONS else {})
 
 
 def _write_animation(animation: Animation, stream: BinaryIO, form: str, quality: int | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,68 @@ def test_flat_and_white_images_have_no_noise_and_are_no_trouble() -> None:
 def test_too_small_an_image_asks_for_a_number(shape: tuple[int, ...]) -> None:
     with pytest.raises(UsageError, match="--sigma auto"):
         estimate_noise(np.zeros(shape, np.uint8))
+
+
+def as_jpeg(image: npt.NDArray[np.float32], quality: int, subsampling: int = 2) -> npt.NDArray[np.uint8]:
+    out = io.BytesIO()
+    Image.fromarray(as_file(image)).save(out, "JPEG", quality=quality, subsampling=subsampling)
+    return np.asarray(Image.open(out))
+
+
+@pytest.mark.parametrize("sigma", [10, 25, 40])
+@pytest.mark.parametrize("quality", [95, 88])
+def test_noise_under_colour_at_half_resolution_is_found(
+    clean: npt.NDArray[np.float32], sigma: float, quality: int
+) -> None:
+    assert estimate_noise(as_jpeg(noisy(clean, sigma), quality)) == pytest.approx(sigma, rel=0.25)
+
+
+def test_noise_that_strong_compression_took_partly_is_not_almost_nothing(clean: npt.NDArray[np.float32]) -> None:
+    assert 5 < estimate_noise(as_jpeg(noisy(clean, 25), 50)) < 30
+
+
+@pytest.mark.parametrize("sigma", [5, 25, 45])
+def test_noise_of_gray_stored_as_rgb_is_that_of_the_gray(clean: npt.NDArray[np.float32], sigma: float) -> None:
+    gray = as_file(noisy(clean[..., 1], sigma))
+    spread = np.repeat(gray[..., None], 3, axis=2)
+    assert estimate_noise(spread) == estimate_noise(gray) == pytest.approx(sigma, rel=0.15)
+
+
+@pytest.mark.parametrize("sigma", [10, 25])
+def test_noise_of_a_toned_photograph_is_found(clean: npt.NDArray[np.float32], sigma: float) -> None:
+    toned = noisy(clean.mean(axis=2), sigma)[..., None] * np.array([1.07, 0.95, 0.74], np.float32)
+    expected = sigma * np.sqrt(np.mean(np.square([1.07, 0.95, 0.74])))
+    assert estimate_noise(as_file(toned)) == pytest.approx(expected, rel=0.2)
+
+
+@pytest.mark.parametrize("factor", [2, 3])
+@pytest.mark.parametrize("gray", [False, True])
+def test_noise_that_nearest_neighbour_made_larger_is_found(
+    clean: npt.NDArray[np.float32], factor: int, gray: bool
+) -> None:
+    image = as_file(noisy(clean[..., 1] if gray else clean, 25))
+    assert estimate_noise(image.repeat(factor, axis=0).repeat(factor, axis=1)) == pytest.approx(25, rel=0.15)
+
+
+def test_clean_pictures_stay_clean_in_every_guise(clean: npt.NDArray[np.float32]) -> None:
+    gray = as_file(clean[..., 1])
+    guises = [as_file(clean), as_jpeg(clean, 90), as_jpeg(clean, 60), gray, np.repeat(gray[..., None], 3, axis=2)]
+    assert max(estimate_noise(image) for image in guises) < 3.5
+
+
+def test_the_noisy_jpeg_is_told_from_a_clean_one(corpus: Path) -> None:
+    with Image.open(corpus / "faults" / "noisy_s25_420.jpg") as picture:
+        assert estimate_noise(np.asarray(picture)) == pytest.approx(25, rel=0.25)
+
+
+def test_each_page_has_an_estimate_of_its_own(corpus: Path) -> None:
+    estimates = []
+    with Image.open(corpus / "faults" / "blankfirst.tif") as picture:
+        for page in range(2):
+            picture.seek(page)
+            estimates.append(estimate_noise(np.asarray(picture)))
+    assert estimates[0] < 0.5
+    assert estimates[1] == pytest.approx(25, rel=0.15)
 
 
 @pytest.mark.slow
