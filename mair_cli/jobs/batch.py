@@ -21,6 +21,7 @@ from mair_cli.jobs.plan import Job
 from mair_cli.jobs.side_by_side import Panel, side_by_side
 from mair_cli.measure.protocol import Measurement, measure, read_rgb
 from mair_cli.restore.settings import Levels
+from mair_cli.store.trace import log_traceback
 from mair_cli.tasks import TASKS
 
 TileProgress = Callable[[int, int], None]
@@ -110,6 +111,7 @@ def restore_job(
     except OSError as error:
         outcome.error = f"{job.source.name}: {error.filename or 'result'}: {error.strerror or error}"
     except MairError as error:
+        log_traceback(error)
         text = str(error)
         outcome.error = text if Path(job.source.name).name in text else f"{job.source.name}: {text}"
     outcome.seconds = time.perf_counter() - started
