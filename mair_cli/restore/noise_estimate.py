@@ -132,7 +132,7 @@ def _noise_of_details(image: FloatArray, margin: float) -> tuple[float, float]:
 def _blocks(values: FloatArray) -> FloatArray:
     """(blocks, values in one, C) of (H, W, C)."""
     rows, columns = values.shape[0] // _BLOCK, values.shape[1] // _BLOCK
-    cut = values[: rows * _BLOCK, : columns * _BLOCK].reshape(rows, _BLOCK, columns, _BLOCK, -1)
+    cut = values[: rows * _BLOCK, : columns * _BLOCK].reshape(rows, _BLOCK, columns, _BLOCK, values.shape[2])
     return cut.transpose(0, 2, 1, 3, 4).reshape(rows * columns, _BLOCK * _BLOCK, values.shape[2])
 
 

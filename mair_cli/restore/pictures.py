@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal, cast
 
 import numpy as np
@@ -110,15 +111,7 @@ def restore_picture(
     opacity = None
     if picture.alpha is not None and alpha != "drop":
         opacity = _restore_alpha(picture.alpha, restorer, alpha)
-    return Picture(
-        color=color,
-        alpha=opacity,
-        icc_profile=picture.icc_profile,
-        exif=picture.exif,
-        format=picture.format,
-        lossless=picture.lossless,
-        png_color=picture.png_color,
-    )
+    return replace(picture, color=color, alpha=opacity)
 
 
 def _restore_alpha(alpha: Samples, restorer: ImageRestorer, choice: AlphaChoice) -> Samples:

@@ -30,14 +30,14 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, on any device.
 
     CUDA has its own type; the CPU's and Apple's allocators and the CUDA libraries raise a RuntimeError and tell it
-    in words only. Compiled code that finds no memory for its result ends in a SystemError, with a MemoryError behind
-    it or with no exception at all.
+    in words only. Compiled code that finds no memory for its result ends in a SystemError with a MemoryError behind it,
+    or, where there is none even for that, with no exception at all.
     """
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     if isinstance(error, SystemError):
-        unset = any(words in str(error) for words in ("without setting an exception", "no exception set"))
-        return unset or isinstance(error.__cause__ or error.__context__, MemoryError)
+        lost = "returned null without setting an" in str(error).lower()
+        return lost or isinstance(error.__cause__ or error.__context__, MemoryError)
     return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _MESSAGES)
 
 

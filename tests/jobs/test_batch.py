@@ -196,7 +196,9 @@ def test_a_name_too_long_for_its_result_fails_alone(picture: Callable[..., Sourc
     assert str(jobs[1].destination) == "a_mair_x4.png"
 
 
-@pytest.mark.parametrize("error", [MemoryError(), SystemError("no exception set"), RuntimeError("bad_alloc")])
+@pytest.mark.parametrize(
+    "error", [MemoryError(), SystemError("f returned NULL without setting an exception"), RuntimeError("bad_alloc")]
+)
 def test_lack_of_memory_fails_that_picture_only(
     picture: Callable[[str], Source], enlarger: Restorer, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:

@@ -130,3 +130,11 @@ def test_benchmark_photographs_are_estimated_within_fifteen_percent(corpus: Path
             image = np.asarray(picture.convert("RGB")).astype(np.float32) / np.float32(255)
         for sigma in (10, 25, 50):
             assert estimate_noise(noisy(image, sigma)) == pytest.approx(sigma, rel=0.15), path.name
+
+
+@pytest.mark.parametrize(("height", "width"), [(24, 24), (25, 40), (40, 48), (31, 64), (63, 63), (65, 24)])
+def test_small_photographs_are_estimated_too(height: int, width: int, photograph: npt.NDArray[np.uint8]) -> None:
+    """Of a small picture no block is left once it has been halved, whatever its channels have to do with each other."""
+    for top, left in ((0, 0), (60, 60), (120, 100)):
+        part = photograph[top : top + height, left : left + width]
+        assert 0 <= estimate_noise(part) < 40
