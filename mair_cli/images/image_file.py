@@ -98,7 +98,10 @@ class ImageFile:
 
     @property
     def metadata(self) -> Metadata:
-        """What else is told of a picture that is decoded, for an upright one; pages of a TIFF file have their own."""
+        """What else the file tells of its picture once that is decoded; pages of a TIFF file have their own.
+
+        In an animated PNG, asking for it goes to the last frame and back.
+        """
         if self.image is None or self.pages:
             return Metadata()
         with library_errors():

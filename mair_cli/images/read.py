@@ -30,6 +30,7 @@ from mair_cli.images.guard import (
     truncation_allowed,
 )
 from mair_cli.images.image_file import ImageFile, file_size, read_header
+from mair_cli.images.metadata import Metadata
 from mair_cli.images.picture import Animation, ImageInfo, Picture, Samples
 from mair_cli.images.png16 import read_png16
 
@@ -161,7 +162,7 @@ def _picture(
         format=file.format,
         lossless=file.lossless,
         png_color=file.png.color if file.png is not None else (),
-        metadata=file.metadata,
+        metadata=file.metadata if file.frames == 1 else Metadata(),
         truncated=file.truncated,
     )
     picture.jpeg_quality = file.jpeg_quality
@@ -204,6 +205,8 @@ def _read_frames(file: ImageFile, limit: Limit) -> Animation:
     if len({(frame.width, frame.height) for frame in frames}) > 1:
         raise ImageError(f"{file.name}: its frames differ in size, which is not supported")
     _unify_channels(frames)
+    metadata = file.metadata
+    frames = [replace(frame, metadata=metadata) for frame in frames]
     return Animation(frames, durations, 0 if plays < 0 else plays)
 
 
