@@ -401,3 +401,12 @@ def test_a_batch_goes_on_past_a_name_too_long_and_over_its_own_results() -> None
     again = mair("upscale", "*.png", "--scale", 2, "--skip-existing")
     assert "left out, being results of earlier runs" in again.err
     assert [path.name for path in Path().glob("*_mair_*")] == ["a_mair_x2.png"]
+
+
+def test_a_truncated_file_is_restored_and_told_by_the_exit_code_unless_allowed() -> None:
+    path = photo("a.png", 60, 60)
+    path.write_bytes(path.read_bytes()[:-30])
+    first = mair("upscale", path, "--scale", 2)
+    assert (first.code, Path("a_mair_x2.png").exists()) == (1, True)
+    assert "a.png" in first.err
+    assert mair("upscale", path, "--scale", 2, "--overwrite", "--allow-truncated").code == 0
