@@ -13,7 +13,8 @@ from mair_cli.benchmark.page import Layer, Slider, render
 from mair_cli.benchmark.report import figure_text
 from mair_cli.datasets.resize import matlab_bicubic
 from mair_cli.errors import ImageError
-from mair_cli.measure.protocol import Measurement, measure, read_rgb
+from mair_cli.images.io import read_rgb8
+from mair_cli.measure.protocol import Measurement, measure
 
 __all__ = ["Comparison", "compare_images"]
 
@@ -58,7 +59,7 @@ def compare_images(paths: Sequence[Path], crop: int = 0) -> Comparison:
     Raises:
         ImageError: an image cannot be read, or the sizes do not belong together.
     """
-    images = [read_rgb(path) for path in paths]
+    images = [read_rgb8(path) for path in paths]
     height, width = (max(image.shape[axis] for image in images) for axis in (0, 1))
     remarks = []
     for index, (path, image) in enumerate(zip(paths, images, strict=True)):

@@ -17,6 +17,7 @@ from mair_cli.benchmark.state import Row, RunState, state_key
 from mair_cli.datasets.pairs import Sample
 from mair_cli.errors import ImageError, MairError, UsageError
 from mair_cli.measure.protocol import Measurement, Pair, Protocol, load_pair, measure
+from mair_cli.store.trace import log_traceback
 
 __all__ = ["Benchmark", "Outcome", "Summary", "summarise"]
 
@@ -192,6 +193,7 @@ class Benchmark:
                 output = method.restore(pair.degraded)
             except (MairError, MemoryError, RuntimeError) as error:
                 log.warning("%s: %s failed: %s", sample.name, method.info.name, error)
+                log_traceback(error)
                 reason = str(error) or "not enough memory"
                 return Row(sample.name, method.info.name, pair.digest, width, height, error=reason), None
             seconds = time.perf_counter() - start

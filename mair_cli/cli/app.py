@@ -141,6 +141,7 @@ def guarded(function: Callable[P, int]) -> Callable[P, None]:
 def _outcome(call: Callable[[], int]) -> int:
     from mair_cli.cli import console
     from mair_cli.errors import MairError
+    from mair_cli.store.trace import log_traceback
 
     try:
         return call()
@@ -152,6 +153,7 @@ def _outcome(call: Callable[[], int]) -> int:
         return 1
     except (MairError, OSError) as error:  # an OSError comes from standard output alone: its disk is full
         console.error(str(error))
+        log_traceback(error)
         return error.exit_code if isinstance(error, MairError) else 1
     except Exception as error:
         if interrupts.received():  # a library turned the interruption into an error of its own

@@ -103,20 +103,12 @@ def _of_file(path: Path, stripe: int | None) -> Subject:
     return Subject(path.name, purpose, "file", True, licence, None, network)
 
 
-def multiply_adds(network: Network, pixels: int) -> int:
-    """Multiply-adds for an input of so many pixels."""
-    from mair_cli.training.cost import multiply_adds_per_pixel
-
-    return round(multiply_adds_per_pixel(network) * pixels)
-
-
 def _facts(subject: Subject) -> dict[str, object]:
-    from mair_cli.networks.levels import level_names
-    from mair_cli.restore.tile_policy import memory_per_pixel
-
-    network, config = subject.network, subject.network.config
+    network = subject.network
     width, height = _SR_RESULT if network.scale > 1 else _INPUT
-    settings = {key: list(value) if isinstance(value, tuple) else value for key, value in config.to_mapping().items()}
+    settings = {
+        key: list(value) if isinstance(value, tuple) else value for key, value in network.config.to_mapping().items()
+    }
     return {
         "name": subject.name,
         "restores": subject.purpose,
@@ -125,12 +117,12 @@ def _facts(subject: Subject) -> dict[str, object]:
         "quality": subject.quality,
         "scale": network.scale,
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "multiply_adds": multiply_adds(network, width * height // network.scale**2),
+        "multiply_adds": round(network.multiply_adds_per_pixel() * width * height / network.scale**2),
         "multiply_adds_for": f"{width}×{height} {'result' if network.scale > 1 else 'input'}",
-        "stripe": config.scan_len,
-        "levels": [_OPTIONS[name] for name in level_names(config)],
-        "memory_per_megapixel": memory_per_pixel(config) * _MEGAPIXEL,
-        "settings": settings,
+        "stripe": network.stripe,
+        "levels": [_OPTIONS[name] for name in network.levels],
+        "memory_per_megapixel": network.memory_per_pixel * _MEGAPIXEL,
+        "settings": {key: list(value) if isinstance(value, tuple) else value for key, value in settings.items()},
         "licence": subject.licence,
     }
 
@@ -147,7 +139,7 @@ def _for_people(facts: Mapping[str, object]) -> list[tuple[str, str]]:
         ("quality", str(facts["quality"] or "no figure known")),
         ("parameters", f"{facts['parameters']:,}"),
         ("multiply-adds", f"{float(str(facts['multiply_adds'])) / 1e9:.2f} G for a {facts['multiply_adds_for']}"),
-        ("stripe", f"{facts['stripe']} pixels wide"),
+        ("stripe", f"{facts['stripe']} pixels wide" if facts["stripe"] else "none"),
         ("can be told", ", ".join(f"--{level}" for level in levels) or "nothing"),
         ("memory", f"{float(str(facts['memory_per_megapixel'])) / 2**30:.1f} GiB per megapixel of what is run at once"),
         ("licence", str(facts["licence"])),

@@ -103,6 +103,14 @@ Compare = Annotated[
         help="Also write a picture of input and result side by side, with a detail.",
     ),
 ]
+AllowTruncated = Annotated[
+    bool,
+    typer.Option(
+        "--allow-truncated",
+        rich_help_panel=OUTPUT,
+        help="Exit with 0 although files end too early; what can be read of them is restored either way.",
+    ),
+]
 MaxPixels = Annotated[
     int | None,
     typer.Option(
@@ -331,6 +339,7 @@ class RestoreOptions:
     skip_existing: SkipExisting = False
     compare: Compare = False
     max_pixels: MaxPixels = None
+    allow_truncated: AllowTruncated = False
     offline: Offline = False
     gt: GroundTruth = None
     dry_run: DryRun = False

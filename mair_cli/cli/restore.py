@@ -49,7 +49,9 @@ def restore(options: RestoreOptions, settings: Mapping[str, object], **more: obj
         leave_out=results_folder(options.output),
     )
     _tell_left_out(found)
-    report = Report(_task(run), as_json=options.json, stdout_taken=options.output == STREAM)
+    report = Report(
+        _task(run), as_json=options.json, stdout_taken=options.output == STREAM, allow_truncated=options.allow_truncated
+    )
     restorer = None
     if run.weights is not None:
         restorer = _load(run)  # only the file knows its scale, and the scale is part of the names

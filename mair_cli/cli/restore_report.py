@@ -29,6 +29,8 @@ class Report:
     task: Task
     as_json: bool = False
     stdout_taken: bool = False
+    allow_truncated: bool = False
+    truncated: int = 0
     restored: int = 0
     failures: int = 0
     left_out: int = 0
@@ -37,8 +39,8 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """1 if an input failed, else 0."""
-        return 1 if self.failures else 0
+        """1 if an input failed, or was restored in part only and that was not allowed; else 0."""
+        return 1 if self.failures or (self.truncated and not self.allow_truncated) else 0
 
     def failed(self, name: str, error: str) -> None:
         """Tell of an input that could not be restored."""
@@ -71,6 +73,7 @@ class Report:
             console.error(outcome.error)
         else:
             self.restored += 1
+            self.truncated += outcome.truncated
             self.seconds += outcome.seconds
             if outcome.measurement is not None:
                 self.measurements.append(outcome.measurement)
@@ -138,6 +141,8 @@ def _record(outcome: Outcome, restorer: Restorer, task: Task) -> dict[str, objec
         "device": str(restorer.device),
     }
     record |= told(outcome.levels)
+    if outcome.truncated:
+        record["truncated"] = True
     if outcome.measurement is not None:
         channels = task.headline
         figures = asdict(outcome.measurement)

@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from mair_cli.errors import ImageError
 from mair_cli.host_memory import free_host_memory
@@ -193,6 +193,17 @@ def pillow_pixel_limit(pixels: int | None) -> Iterator[None]:
         yield
     finally:
         Image.MAX_IMAGE_PIXELS = before
+
+
+@contextmanager
+def truncation_allowed() -> Iterator[None]:
+    """Make Pillow decode files that end early as far as they go; what is missing is black or gray."""
+    before = ImageFile.LOAD_TRUNCATED_IMAGES
+    ImageFile.LOAD_TRUNCATED_IMAGES = True
+    try:
+        yield
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
 def _reason(error: BaseException) -> str:

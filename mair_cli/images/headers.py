@@ -98,6 +98,7 @@ class TiffPage:
         reduced: whether it is a smaller copy of another page.
         orientation: 1..8 as in EXIF.
         jpeg: whether the samples are JPEG-compressed (with loss).
+        webp: whether they are WebP-compressed.
     """
 
     offset: int
@@ -111,6 +112,7 @@ class TiffPage:
     reduced: bool
     orientation: int
     jpeg: bool
+    webp: bool
 
     @property
     def deep(self) -> bool:
@@ -119,9 +121,9 @@ class TiffPage:
 
     @property
     def pillow_keeps(self) -> bool:
-        """Whether Pillow decodes all of a sample's bits."""
+        """Whether Pillow decodes it, and all of a sample's bits."""
         gray = self.samples == 1 and self.photometric in (0, 1)
-        return not self.deep or (gray and (self.bits, self.kind) in ((16, 1), (32, 3)))
+        return not self.webp and (not self.deep or (gray and (self.bits, self.kind) in ((16, 1), (32, 3))))
 
 
 class _TiffReader:
@@ -226,6 +228,7 @@ def _tiff_page(offset: int, tags: dict[int, tuple[int, ...]]) -> TiffPage:
         reduced=bool(one(254, 0) & 1),
         orientation=one(274, 1) if 1 <= one(274, 1) <= 8 else 1,
         jpeg=one(259, 1) in (6, 7),
+        webp=one(259, 1) == 50001,
     )
 
 

@@ -40,7 +40,12 @@ __all__ = [
 
 
 def read_picture(
-    source: Path | BinaryIO, name: str | None = None, max_output_pixels: int | None = None, scale: int = 1
+    source: Path | BinaryIO,
+    name: str | None = None,
+    max_output_pixels: int | None = None,
+    scale: int = 1,
+    *,
+    allow_truncated: bool = False,
 ) -> Picture | Animation:
     """Decode an image file: PNG, JPEG, WebP, TIFF, GIF, BMP, AVIF, PNM, JPEG 2000, TGA, ICO, QOI, PSD, PCX or SGI.
 
@@ -54,6 +59,8 @@ def read_picture(
         max_output_pixels: bound on width × height × frames × `scale`², checked before anything is decoded; default
             `DEFAULT_MAX_OUTPUT_PIXELS`.
         scale: by how much the picture will be enlarged.
+        allow_truncated: whether a JPEG or PNG file that ends early is read as far as it goes, where that is half of the
+            rows or more: the rest is black or gray, `Picture.truncated` is set and a warning logged.
 
     Returns:
         A picture, or an animation where the file holds several frames or pages.
@@ -63,7 +70,7 @@ def read_picture(
             one line that names it.
     """
     limit = DEFAULT_MAX_OUTPUT_PIXELS if max_output_pixels is None else max_output_pixels
-    return read(source, name, Limit(limit, scale))
+    return read(source, name, Limit(limit, scale), allow_truncated)
 
 
 def read_rgb8(source: Path | BinaryIO, name: str | None = None) -> npt.NDArray[np.uint8]:

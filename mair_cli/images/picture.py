@@ -30,6 +30,7 @@ class Picture:
         png_color: chunks of a PNG file that say how its colours are meant (gAMA, cHRM, sRGB, cICP), by name. Only PNG
             files can hold them again.
         metadata: what else the file says about the picture.
+        truncated: whether the file ended early, so that the lower part is empty.
         jpeg_quality: how strongly the samples were compressed, 1..100 on libjpeg's scale, where they are those of a
             JPEG file, turned at most. No picture made of these, `dataclasses.replace` included, takes it over.
     """
@@ -42,6 +43,7 @@ class Picture:
     lossless: bool = True
     png_color: tuple[tuple[bytes, bytes], ...] = ()
     metadata: Metadata = field(default_factory=Metadata)
+    truncated: bool = False
     jpeg_quality: int | None = field(default=None, init=False)
 
     @property

@@ -9,6 +9,7 @@ import functools
 import struct
 import zlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import BinaryIO, Final, TypeAlias
 
 import numpy as np
@@ -27,12 +28,13 @@ _COLOR_TYPES: Final = {1: 0, 2: 4, 3: 2, 4: 6}
 _BLOCK_BYTES: Final = 1 << 20  # bytes of rows filtered and compressed at a time
 
 
-def read_png16(stream: BinaryIO, header: PngHeader) -> Deep:
+def read_png16(stream: BinaryIO, header: PngHeader, allow_truncated: bool = False) -> Deep:
     """Decode the first picture of a PNG file of 16 bits per sample.
 
     Args:
         stream: the file, seekable.
         header: its header, from `read_png_header`.
+        allow_truncated: whether missing samples are left black instead.
 
     Returns:
         (H, W, C) samples, native byte order, C as `header.channels`; a transparent colour is not looked at.
@@ -47,7 +49,7 @@ def read_png16(stream: BinaryIO, header: PngHeader) -> Deep:
         for column, row, right, down in passes
     ]
     shapes = [(rows, columns) if rows and columns else (0, 0) for rows, columns in shapes]
-    data = _inflate(stream, sum(rows * (1 + columns * pixel) for rows, columns in shapes))
+    data = _inflate(stream, sum(rows * (1 + columns * pixel) for rows, columns in shapes), allow_truncated)
     image = np.empty((header.height, header.width, header.channels), np.uint16)
     start = 0
     for (column, row, right, down), (rows, columns) in zip(passes, shapes, strict=True):
@@ -64,21 +66,23 @@ def read_png16(stream: BinaryIO, header: PngHeader) -> Deep:
     return image
 
 
-def _inflate(stream: BinaryIO, size: int) -> Bytes:
+def _inflate(stream: BinaryIO, size: int, allow_truncated: bool) -> Bytes:
     """The compressed part of the file, unpacked to exactly `size` bytes, never to more."""
     unpacker = zlib.decompressobj()
-    data = np.empty(size, np.uint8)
+    data = np.zeros(size, np.uint8)
     filled = 0
-    for content in _pixel_chunks(stream):
+    for content in _pixel_chunks(stream, allow_truncated):
         piece = unpacker.decompress(content, size - filled) if filled < size else b""
         data[filled : filled + len(piece)] = np.frombuffer(piece, np.uint8)
         filled += len(piece)
         if filled == size:
             return data
+    if allow_truncated:
+        return data
     raise ValueError(f"its pixels end early, after {filled} of {size} bytes")
 
 
-def _pixel_chunks(stream: BinaryIO) -> Iterator[bytes]:
+def _pixel_chunks(stream: BinaryIO, allow_truncated: bool) -> Iterator[bytes]:
     stream.seek(len(PNG_SIGNATURE))
     while True:
         head = stream.read(8)
@@ -91,6 +95,9 @@ def _pixel_chunks(stream: BinaryIO) -> Iterator[bytes]:
                 return
             continue
         content, check = stream.read(length), stream.read(4)
+        if allow_truncated and len(check) < 4:
+            yield content
+            return
         if len(content) < length or check != struct.pack(">I", zlib.crc32(name + content)):
             raise ValueError("a block of pixels is damaged")
         yield content
@@ -99,12 +106,9 @@ def _pixel_chunks(stream: BinaryIO) -> Iterator[bytes]:
 @functools.cache
 def _unfilter() -> Callable[[Bytes, int], None]:
     """The loop that undoes the filters, compiled on first use: each byte needs the one before it."""
-    import numba
+    from mair_cli.scan.cpu.compiling import compile_kernel  # numba is slow to import
 
-    try:
-        return numba.njit(cache=True, nogil=True)(_unfilter_lines)  # type: ignore[no-any-return]
-    except RuntimeError:  # no folder in which compiled code could be kept
-        return numba.njit(nogil=True)(_unfilter_lines)  # type: ignore[no-any-return]
+    return compile_kernel(_unfilter_lines, (Path(__file__),), {"nogil": True})
 
 
 def _unfilter_lines(lines: Bytes, pixel: int) -> None:

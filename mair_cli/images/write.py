@@ -6,12 +6,11 @@ import errno
 import io
 import logging
 import os
-import secrets
 import stat
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -28,6 +27,7 @@ from mair_cli.images.metadata import png_density, png_notes, save_options
 from mair_cli.images.picture import Animation, Picture, Samples, convert_depth, full_scale
 from mair_cli.images.png16 import write_png16
 from mair_cli.images.tiff_write import TiffContent, write_tiff
+from mair_cli.store.atomic import atomic_write
 
 _log = logging.getLogger(__name__)
 
@@ -68,6 +68,8 @@ def _open_target(target: Path | BinaryIO, name: str) -> Iterator[BinaryIO]:
     """A stream to encode into; what went there reaches `target` whole or not at all."""
     try:
         if isinstance(target, Path) and not _is_special(target):
+            if not target.parent.exists():  # a misspelt folder is not made
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
             with atomic_write(target) as stream:
                 yield stream
         else:
@@ -90,40 +92,6 @@ def _is_special(target: Path) -> bool:
     except OSError:
         return False
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
-
-
-@contextmanager
-def atomic_write(target: Path) -> Iterator[BinaryIO]:
-    """A new file that takes the name of `target` at the end, with its permissions, or vanishes if anything goes wrong.
-
-    Where `target` is a symbolic link, the file that it leads to is replaced and the link stays.
-    """
-    target = target.resolve()
-    mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
-    partial = target.with_name(f".mair-{secrets.token_hex(6)}.part")
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(partial, flags, 0o666 if mode is None else mode & 0o600)
-    try:
-        with os.fdopen(descriptor, "w+b") as stream:
-            yield stream
-            stream.flush()
-            _sync(stream.fileno())
-        if mode is not None:
-            partial.chmod(mode)
-        partial.replace(target)
-    except BaseException:  # Ctrl-C too
-        with suppress(OSError):
-            partial.unlink()
-        raise
-
-
-def _sync(descriptor: int) -> None:
-    """Wait until a file is on its disk, where its file system knows how to tell."""
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
-            raise
 
 
 def _fit_to_format(picture: Picture, form: str, writer: Writer, name: str) -> Picture:

@@ -6,20 +6,19 @@ import io
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-
 from mair_cli.errors import ImageError, MairError, UsageError
-from mair_cli.images.io import probe, read_picture, write_picture
+from mair_cli.images.io import as_rgb8, probe, read_picture, read_rgb8, write_picture
 from mair_cli.images.picture import Animation, ImageInfo, Picture, convert_depth
 from mair_cli.jobs.plan import Job
 from mair_cli.jobs.side_by_side import Panel, side_by_side
-from mair_cli.measure.protocol import Measurement, measure, read_rgb
+from mair_cli.measure.protocol import Measurement, measure
 from mair_cli.restore.pictures import AlphaChoice, ImageRestorer, TileProgress, levels_of, restore_frames
 from mair_cli.restore.settings import Levels
 from mair_cli.runtime.memory import is_out_of_memory
+from mair_cli.store.trace import log_traceback
 from mair_cli.tasks import TASKS
 
 logger = logging.getLogger(__name__)
@@ -44,7 +43,10 @@ class Treatment:
 
 @dataclass
 class Outcome:
-    """What became of a job; sizes are (width, height) and None where the image was never read."""
+    """What became of a job; sizes are (width, height) and None where the image was never read.
+
+    `truncated`: the file ended too early, and only what could be read of it was restored.
+    """
 
     job: Job
     input_size: tuple[int, int] | None = None
@@ -53,6 +55,7 @@ class Outcome:
     levels: Levels = field(default_factory=Levels)
     seconds: float = 0.0
     measurement: Measurement | None = None
+    truncated: bool = False
     error: str | None = None
 
 
@@ -89,6 +92,7 @@ def restore_job(
     except OSError as error:
         outcome.error = f"{job.source.name}: {error.filename or 'result'}: {error.strerror or error}"
     except MairError as error:
+        log_traceback(error)
         text = str(error)
         outcome.error = text if Path(job.source.name).name in text else f"{job.source.name}: {text}"
     outcome.seconds = time.perf_counter() - started
@@ -101,10 +105,13 @@ def _restore(
     job, watch = outcome.job, _Watch()
     scale = restorer.scale
     stream = io.BytesIO(streams.read()) if job.source.path is None else job.source.path
-    image = read_picture(stream, name=job.source.name, max_output_pixels=treatment.max_pixels, scale=scale)
+    image = read_picture(
+        stream, name=job.source.name, max_output_pixels=treatment.max_pixels, scale=scale, allow_truncated=True
+    )
     frames = image.frames if isinstance(image, Animation) else [image]
     first = frames[0]
     outcome.input_size, outcome.frames = (first.width, first.height), len(frames)
+    outcome.truncated = any(frame.truncated for frame in frames)
     outcome.output_size = (first.width * scale, first.height * scale)
     if job.ground_truth is not None:
         _check_ground_truth(job.ground_truth, outcome, scale)
@@ -159,10 +166,8 @@ def _check_ground_truth(path: Path, outcome: Outcome, scale: int) -> None:
 
 def _measured(restored: Picture, ground_truth: Path, task: str, scale: int) -> Measurement:
     """PSNR and SSIM as published: 8 bits, and in super-resolution a border of `scale` pixels left out."""
-    output = convert_depth(restored.color, "uint8")
-    if output.ndim == 2:
-        output = np.repeat(output[:, :, None], 3, axis=2)
-    truth = read_rgb(ground_truth)[: output.shape[0], : output.shape[1]]
+    output = as_rgb8(restored.color)
+    truth = read_rgb8(ground_truth)[: output.shape[0], : output.shape[1]]
     return measure(output, truth, scale if TASKS[task].crops_border else 0)
 
 
@@ -177,6 +182,6 @@ def _write_comparison(before: Picture, after: Picture, job: Job, model: str) -> 
         Panel(f"restored, {model}", convert_depth(after.color, "uint8")),
     ]
     if job.ground_truth is not None:
-        truth = read_rgb(job.ground_truth)[: after.height, : after.width]
+        truth = read_rgb8(job.ground_truth)[: after.height, : after.width]
         panels.append(Panel("ground truth", truth))
-    write_picture(Picture(side_by_side(panels), icc_profile=after.icc_profile), job.comparison, "PNG", None)
+    write_picture(replace(after, color=side_by_side(panels), alpha=None), job.comparison, "PNG", None)

@@ -21,12 +21,12 @@ from mair_cli.datasets.degradations import Degradation
 from mair_cli.datasets.pairs import Sample
 from mair_cli.datasets.resize import matlab_bicubic
 from mair_cli.errors import ImageError, UsageError
-from mair_cli.images.io import Picture, read_picture
+from mair_cli.images.io import Picture, read_picture, read_rgb8
 from mair_cli.images.picture import convert_depth
 from mair_cli.measure.metrics import psnr, ssim
 from mair_cli.tasks import TASKS, Channel, Task, find_task
 
-__all__ = ["Measurement", "Pair", "Protocol", "load_pair", "measure", "read_rgb", "to_bytes"]
+__all__ = ["Measurement", "Pair", "Protocol", "load_pair", "measure", "to_bytes"]
 
 
 @dataclass(frozen=True)
@@ -126,15 +126,6 @@ def to_bytes(image: np.ndarray) -> np.ndarray:
     return np.rint(image.clip(0.0, 1.0) * 255.0).astype(np.uint8)
 
 
-def read_rgb(path: Path) -> np.ndarray:
-    """Read an image as (H, W, 3) RGB uint8: gray is spread to three channels, more bits are rounded, alpha is left out.
-
-    Raises:
-        ImageError: it cannot be read, or is an animation.
-    """
-    return _spread(_read(path))
-
-
 def _read(path: Path) -> np.ndarray:
     picture = read_picture(path)
     if not isinstance(picture, Picture):
@@ -173,7 +164,7 @@ def load_pair(sample: Sample, protocol: Protocol) -> Pair:
 def _given_input(sample: Sample, truth: np.ndarray) -> np.ndarray:
     if sample.degraded is None:
         raise ImageError(f"{sample.truth}: no input to restore")
-    degraded = read_rgb(sample.degraded)
+    degraded = read_rgb8(sample.degraded)
     if degraded.shape != truth.shape:
         raise ImageError(f"{sample.degraded}: {_size(degraded)}, but its ground truth has {_size(truth)}")
     return degraded
@@ -186,7 +177,7 @@ def _super_resolution_pair(sample: Sample, truth: np.ndarray, scale: int) -> tup
             raise ImageError(f"{sample.truth}: {_size(truth)} are too few for x{scale}")
         truth = truth[:height, :width]
         return matlab_bicubic(truth, Fraction(1, scale)), truth
-    degraded = read_rgb(sample.degraded)
+    degraded = read_rgb8(sample.degraded)
     height, width = (side * scale for side in degraded.shape[:2])
     # Up to scale - 1 rows and columns of the ground truth may be too many: those that did not divide.
     if not (0 <= truth.shape[0] - height < scale and 0 <= truth.shape[1] - width < scale):

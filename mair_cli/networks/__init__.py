@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from torch import nn
 
 from mair_cli.networks.blocks import VisionMambaModule
 from mair_cli.networks.mair import MaIR
+from mair_cli.networks.mair_unet import MaIRUNet
+from mair_cli.networks.mambair import MambaIR
 from mair_cli.networks.network import Network
-from mair_cli.networks.settings import MaIRConfig, MaIRUNetConfig, MambaIRConfig, NetworkConfig, config_from_mapping
+from mair_cli.networks.settings import (
+    FrameConfig,
+    MaIRConfig,
+    MaIRUNetConfig,
+    MambaIRConfig,
+    NetworkConfig,
+    config_from_mapping,
+)
 
 __all__ = [
+    "NETWORKS",
+    "FrameConfig",
     "MaIR",
     "MaIRConfig",
     "MaIRUNetConfig",
@@ -22,6 +34,9 @@ __all__ = [
     "config_from_mapping",
     "set_backend",
 ]
+
+NETWORKS: Final[tuple[type[Network], ...]] = (MaIRUNet, MambaIR, MaIR)
+"""Every network there is; each recognises its own checkpoints and settings."""
 
 
 def build_network(config: Mapping[str, object] | NetworkConfig) -> Network:
@@ -38,15 +53,8 @@ def build_network(config: Mapping[str, object] | NetworkConfig) -> Network:
     """
     if isinstance(config, Mapping):
         config = config_from_mapping(config)
-    if isinstance(config, MaIRUNetConfig):
-        from mair_cli.networks.mair_unet import MaIRUNet
-
-        return MaIRUNet(config).eval()
-    if isinstance(config, MambaIRConfig):
-        from mair_cli.networks.mambair import MambaIR
-
-        return MambaIR(config).eval()
-    return MaIR(config).eval()
+    kind = next(network for network in NETWORKS if network.config_type is type(config))
+    return kind(config).eval()
 
 
 def set_backend(network: nn.Module, backend: str) -> None:

@@ -117,6 +117,13 @@ class VisionMambaModule(nn.Module):
         out: Tensor = self.out_proj(y)
         return out
 
+    @property
+    def scan_multiply_adds(self) -> int:
+        """Of the scan and its projections, per pixel; network.md, 9."""
+        directions, outputs, inner = self.x_proj_weight.shape
+        rank, states = self.dt_projs_weight.shape[-1], self.A_logs.shape[-1]
+        return directions * inner * (outputs + rank + 9 * states + 1)
+
     def _orders(self, height: int, width: int, device: torch.device) -> Tensor:
         """The scan's orders, (K, L) int32."""
         return _order_tensor(height, width, self.stripe, self.shifted, self.pattern, device)
@@ -141,8 +148,9 @@ class VisionMambaModule(nn.Module):
 class Mlp(nn.Module):
     """Two linear layers with a GELU between them, acting on single pixels."""
 
-    def __init__(self, width: int, hidden: int) -> None:
+    def __init__(self, width: int, ratio: float) -> None:
         super().__init__()
+        hidden = int(width * ratio)
         self.fc1 = nn.Linear(width, hidden)
         self.fc2 = nn.Linear(hidden, width)
 
@@ -150,6 +158,17 @@ class Mlp(nn.Module):
         """Map (…, C) to (…, C)."""
         out: Tensor = self.fc2(F.gelu(self.fc1(x)))
         return out
+
+
+def block_values(width: int, states: int, ssm_ratio: float, hidden: int) -> int:
+    """Numbers per pixel that are alive at the busiest moment of a block, in the letters of the glossary above.
+
+    The scan holds 4·D outputs, three times D in and two out, and 4·(R + 2N) projections; the branch after it twice its
+    `hidden` channels; beside either there are some C-wide features and residuals.
+    """
+    inner, rank = int(ssm_ratio * width), math.ceil(width / 16)
+    scan = (DIRECTIONS + 3 + 2) * inner + DIRECTIONS * (rank + 2 * states)
+    return 5 * width + max(scan, 2 * hidden)
 
 
 class StochasticDepth(nn.Module):
@@ -172,14 +191,14 @@ class ResidualMambaBlock(nn.Module):
 
     Args:
         module: the VMM.
+        branch: the MLP, or what stands in its place; maps (B, H, W, C) to the same shape.
         width: C.
-        mlp_ratio: hidden width of the MLP over C.
         drop_path: rate of stochastic depth on the VMM's branch.
-        mlp_name: what checkpoints call the MLP: `conv_blk` in MaIR, `mlp` in the U-shaped network.
+        name: what checkpoints call the branch: `conv_blk` in MaIR, `mlp` in the U-shaped network.
     """
 
     def __init__(
-        self, module: VisionMambaModule, width: int, mlp_ratio: float, drop_path: float, mlp_name: str = "conv_blk"
+        self, module: VisionMambaModule, branch: nn.Module, width: int, drop_path: float, name: str = "conv_blk"
     ) -> None:
         super().__init__()
         self.ln_1 = nn.LayerNorm(width)
@@ -188,13 +207,19 @@ class ResidualMambaBlock(nn.Module):
         self.skip_scale = nn.Parameter(torch.ones(width))
         self.ln_2 = nn.LayerNorm(width)
         self.skip_scale2 = nn.Parameter(torch.ones(width))
-        self.mlp_name = mlp_name
-        self.add_module(mlp_name, Mlp(width, int(width * mlp_ratio)))
+        self.branch_name = name
+        self.add_module(name, branch)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, H, W, C) to (B, H, W, C)."""
         x = torch.addcmul(self.drop_path(self.self_attention(self.ln_1(x))), x, self.skip_scale)
-        return torch.addcmul(self.get_submodule(self.mlp_name)(self.ln_2(x)), x, self.skip_scale2)
+        return torch.addcmul(self.get_submodule(self.branch_name)(self.ln_2(x)), x, self.skip_scale2)
+
+
+def on_pixels(layer: nn.Module, x: Tensor) -> Tensor:
+    """Apply a layer for (B, C, H, W) to (B, H, W, C)."""
+    out: Tensor = layer(x.permute(0, 3, 1, 2))
+    return out.permute(0, 2, 3, 1)
 
 
 def initialise_linear_layers(network: nn.Module) -> None:

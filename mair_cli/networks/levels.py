@@ -16,20 +16,10 @@ from mair_cli.networks.settings import NetworkConfig
 Level = Tensor | float
 
 
-def level_names(config: NetworkConfig) -> list[str]:
-    """The levels that a network takes, in the order of its input channels."""
-    return [name for name in ("noise_level", "jpeg_level") if getattr(config, f"{name}_map")]
-
-
-def level_count(config: NetworkConfig) -> int:
-    """How many input channels are levels."""
-    return len(level_names(config))
-
-
 def known_levels(config: NetworkConfig, noise: Level, jpeg: Level) -> dict[str, Level]:
     """Of two levels (numbers or (B,)) those that a network takes, as the keyword arguments of its `forward`."""
     levels = {"noise_level": noise, "jpeg_level": jpeg}
-    return {name: levels[name] for name in level_names(config)}
+    return {name: levels[name] for name in config.levels}
 
 
 def append_level_maps(
@@ -51,7 +41,7 @@ def append_level_maps(
     """
     maps = [image]
     for name, level in (("noise_level", noise_level), ("jpeg_level", jpeg_level)):
-        if name in level_names(config):
+        if name in config.levels:
             value = torch.as_tensor(0.0 if level is None else level, dtype=image.dtype, device=image.device)
             maps.append(value.reshape(-1, 1, 1, 1).expand(image.shape[0], 1, *image.shape[2:]))
         elif level is not None:

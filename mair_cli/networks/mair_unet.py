@@ -1,19 +1,26 @@
 """The U-shaped network: deblurring, dehazing, camera noise (Li et al., CVPR 2025; network.md, 6).
 
 Four levels, each half as high and wide and twice as deep as the one above. Features travel as (B, H, W, C), channels
-last, as in `mair_cli.networks.mair`. Parameter names are those of published checkpoints.
+last, as in `mair_cli.networks.frame`. Parameter names are those of published checkpoints.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 
-from mair_cli.networks.blocks import ResidualMambaBlock, VisionMambaModule, initialise_linear_layers
-from mair_cli.networks.levels import Level, append_level_maps, level_count
-from mair_cli.networks.network import Network
+from mair_cli.networks.blocks import (
+    Mlp,
+    ResidualMambaBlock,
+    VisionMambaModule,
+    block_values,
+    initialise_linear_layers,
+    on_pixels,
+)
+from mair_cli.networks.levels import Level, append_level_maps
+from mair_cli.networks.network import Network, StateDict, count_numbered, infer_levels, shortest_ratio
 from mair_cli.networks.settings import MaIRUNetConfig
 
 ENCODER_STATES = (4, 8, 16, 32)
@@ -26,12 +33,6 @@ def _convolution(channels_in: int, channels_out: int, side: int = 3) -> nn.Conv2
     return nn.Conv2d(channels_in, channels_out, side, padding=side // 2, bias=False)
 
 
-def _on_pixels(layer: nn.Module, x: Tensor) -> Tensor:
-    """Apply a layer for (B, C, H, W) to (B, H, W, C)."""
-    out: Tensor = layer(x.permute(0, 3, 1, 2))
-    return out.permute(0, 2, 3, 1)
-
-
 class Downsample(nn.Module):
     """(B, H, W, C) → (B, H/2, W/2, 2C): a convolution that halves the channels, then pixel-unshuffle."""
 
@@ -41,7 +42,7 @@ class Downsample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, H, W, C) to (B, H/2, W/2, 2C)."""
-        return _on_pixels(self.body, x)
+        return on_pixels(self.body, x)
 
 
 class Upsample(nn.Module):
@@ -53,7 +54,7 @@ class Upsample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, H, W, C) to (B, 2H, 2W, C/2)."""
-        return _on_pixels(self.body, x)
+        return on_pixels(self.body, x)
 
 
 class PatchEmbedding(nn.Module):
@@ -75,7 +76,7 @@ def _blocks(
     blocks = []
     for _ in range(count):
         module = VisionMambaModule(width, d_state, config.ssm_ratio, config.scan_len)
-        blocks.append(ResidualMambaBlock(module, width, mlp_ratio, next(drop_path), mlp_name="mlp"))
+        blocks.append(ResidualMambaBlock(module, Mlp(width, mlp_ratio), width, next(drop_path), name="mlp"))
     return nn.Sequential(*blocks)
 
 
@@ -101,20 +102,20 @@ class MaIRUNet(Network):
     Attributes:
         config: its settings.
         scale: 1, the output has the input's size.
-        size_multiple: 8: sides are extended to multiples of this inside, and cropped again; tiles that are multiples
-            already are spared that.
     """
 
     scale = 1
-    size_multiple = 8
+    size_multiple = 8  # sides are extended to multiples of this inside, and cropped again
+    config_type = MaIRUNetConfig
+    config: MaIRUNetConfig
 
     def __init__(self, config: MaIRUNetConfig) -> None:
         super().__init__()
-        self.config: MaIRUNetConfig = config
+        self.config = config
         dim, counts, flp, mlp = config.dim, config.num_blocks, config.flp_ratio, config.mlp_ratio
         total = sum(counts) + sum(counts[:3]) + config.num_refinement_blocks
         rate = (config.drop_path_rate * position / (total - 1) for position in range(total))
-        self.patch_embed = PatchEmbedding(config.inp_channels + level_count(config), dim)
+        self.patch_embed = PatchEmbedding(3 + len(config.levels), dim)
         self.encoder_level1 = _blocks(config, counts[0], dim, ENCODER_STATES[0], flp, rate)
         self.down1_2 = Downsample(dim)
         self.encoder_level2 = _blocks(config, counts[1], 2 * dim, ENCODER_STATES[1], mlp, rate)
@@ -132,16 +133,14 @@ class MaIRUNet(Network):
         # Not reduced after concatenation: decoder level 1 and the refinement are twice as wide as encoder level 1.
         self.decoder_level1 = _blocks(config, counts[0], 2 * dim, DECODER_STATES[0], mlp, rate)
         self.refinement = _blocks(config, config.num_refinement_blocks, 2 * dim, DECODER_STATES[0], mlp, rate)
-        if config.dual_pixel_task:
-            self.skip_conv = _convolution(dim, 2 * dim, 1)
-        self.output = _convolution(2 * dim, config.out_channels)
+        self.output = _convolution(2 * dim, 3)
         initialise_linear_layers(self)
 
     def forward(self, image: Tensor, noise_level: Level | None = None, jpeg_level: Level | None = None) -> Tensor:
         """Restore a batch.
 
         Args:
-            image: (B, 3, H, W) float, RGB in [0, 1], any size; (B, 6, H, W), both views, with `dual_pixel_task`.
+            image: (B, 3, H, W) float, RGB in [0, 1], any size.
             noise_level: as in `MaIR.forward`.
             jpeg_level: as in `MaIR.forward`.
 
@@ -155,11 +154,7 @@ class MaIRUNet(Network):
         padded = reflect_to_multiple(image, self.size_multiple)
         level1 = self.patch_embed(append_level_maps(padded, self.config, noise_level, jpeg_level))
         features = self.refinement(self._levels(level1))
-        if self.config.dual_pixel_task:
-            out = self.output((features + _on_pixels(self.skip_conv, level1)).permute(0, 3, 1, 2))
-        else:
-            out = self.output(features.permute(0, 3, 1, 2)) + padded
-        restored: Tensor = out[:, :, :height, :width]
+        restored: Tensor = (self.output(features.permute(0, 3, 1, 2)) + padded)[:, :, :height, :width]
         return restored
 
     def _levels(self, x: Tensor) -> Tensor:
@@ -168,9 +163,47 @@ class MaIRUNet(Network):
         encoded2 = self.encoder_level2(self.down1_2(encoded1))
         encoded3 = self.encoder_level3(self.down2_3(encoded2))
         x = self.up4_3(self.latent(self.down3_4(encoded3)))
-        x = self.decoder_level3(_on_pixels(self.reduce_chan_level3, torch.cat([x, encoded3], dim=-1)))
+        x = self.decoder_level3(on_pixels(self.reduce_chan_level3, torch.cat([x, encoded3], dim=-1)))
         x = self.up3_2(x)
-        x = self.decoder_level2(_on_pixels(self.reduce_chan_level2, torch.cat([x, encoded2], dim=-1)))
+        x = self.decoder_level2(on_pixels(self.reduce_chan_level2, torch.cat([x, encoded2], dim=-1)))
         x = self.up2_1(x)
         out: Tensor = self.decoder_level1(torch.cat([x, encoded1], dim=-1))
         return out
+
+    @property
+    def stripe(self) -> int:
+        """Stripe width of the scan in pixels, the same at all levels."""
+        return self.config.scan_len
+
+    def _values_per_pixel(self) -> int:
+        """Level 1 has the most pixels; its decoder is twice as wide, and the encoder's outputs wait for their use."""
+        width = 2 * self.config.dim
+        hidden = int(self.config.mlp_ratio * width)
+        return block_values(width, DECODER_STATES[0], self.config.ssm_ratio, hidden) + 2 * width
+
+    @classmethod
+    def recognises(cls, state: StateDict) -> bool:
+        """By its first convolution."""
+        return "patch_embed.proj.weight" in state
+
+    @classmethod
+    def infer_settings(cls, state: StateDict) -> dict[str, object]:
+        """All but the stripe width."""
+        dim, channels = state["patch_embed.proj.weight"].shape[:2]
+        first, second = "encoder_level1.0.", "encoder_level2.0."
+        levels = ("encoder_level1", "encoder_level2", "encoder_level3", "latent")
+        return {
+            "dim": dim,
+            "num_blocks": [count_numbered(state, f"{level}.{{}}.") for level in levels],
+            "num_refinement_blocks": count_numbered(state, "refinement.{}."),
+            "ssm_ratio": shortest_ratio(state[first + "self_attention.conv2d.weight"].shape[0], dim),
+            "flp_ratio": shortest_ratio(state[first + "mlp.fc1.weight"].shape[0], dim),
+            "mlp_ratio": shortest_ratio(state[second + "mlp.fc1.weight"].shape[0], 2 * dim),
+            **infer_levels(channels),
+        }
+
+    @classmethod
+    def published_stripe(cls, settings: Mapping[str, object]) -> int | None:
+        """By width: that of camera noise and motion, and that of haze."""
+        known: dict[object, int] = {48: 4, 24: 8}
+        return known.get(settings["dim"])

@@ -13,16 +13,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mair_cli.networks.blocks import ResidualMambaBlock, VisionMambaModule
-from mair_cli.networks.mair import MaIR, ResidualMambaGroup
-from mair_cli.networks.settings import ChannelAttention, MaIRConfig, MambaIRConfig
+from mair_cli.networks.blocks import ResidualMambaBlock, VisionMambaModule, block_values
+from mair_cli.networks.frame import FIRST_BLOCK, Frame
+from mair_cli.networks.network import StateDict
+from mair_cli.networks.settings import ChannelAttention, MambaIRConfig
 
 _SQUEEZE = {"classic": 3, "narrow": 6, "light": 2}
 _ATTENTION_SQUEEZE = 30
+_CAB = FIRST_BLOCK + "conv_blk.cab."
 
 
 class RasterMambaModule(VisionMambaModule):
     """MambaIR's state-space module: rows, columns, and both backwards, summed."""
+
+    def __init__(self, width: int, d_state: int, ssm_ratio: float) -> None:
+        super().__init__(width, d_state, ssm_ratio, stripe=1, pattern="raster", attention=False)
 
     def _orders(self, height: int, width: int, device: torch.device) -> Tensor:
         # Published parameters belong to rows, columns, rows backwards, columns backwards; ours has backwards second.
@@ -78,22 +83,35 @@ class ChannelAttentionBlock(nn.Module):
         return out.permute(0, 2, 3, 1)
 
 
-class ResidualStateSpaceGroup(ResidualMambaGroup):
-    """MaIR's group with MambaIR's blocks (called RSSG in its paper)."""
-
-    @staticmethod
-    def _block(config: MaIRConfig, position: int, drop_path: float) -> ResidualMambaBlock:
-        assert isinstance(config, MambaIRConfig)
-        width = config.embed_dim
-        module = RasterMambaModule(
-            width, config.d_state, config.ssm_ratio, config.scan_len, pattern=config.scan_pattern, attention=False
-        )
-        block = ResidualMambaBlock(module, width, config.mlp_ratio, drop_path)
-        block.conv_blk = ChannelAttentionBlock(width, config.channel_attention)
-        return block
-
-
-class MambaIR(MaIR):
+class MambaIR(Frame):
     """MambaIR: super-resolution and Gaussian denoising; input and output as `MaIR`'s."""
 
-    _group: type[ResidualMambaGroup] = ResidualStateSpaceGroup
+    config_type = MambaIRConfig
+    scans_stripes = False
+    config: MambaIRConfig
+
+    def __init__(self, config: MambaIRConfig) -> None:
+        super().__init__(config)
+
+    def _block(self, place: int, drop_path: float) -> ResidualMambaBlock:
+        config = self.config
+        module = RasterMambaModule(config.embed_dim, config.d_state, config.ssm_ratio)
+        branch = ChannelAttentionBlock(config.embed_dim, config.channel_attention)
+        return ResidualMambaBlock(module, branch, config.embed_dim, drop_path)
+
+    def _block_values(self) -> int:
+        width = self.config.embed_dim
+        return block_values(width, self.config.d_state, self.config.ssm_ratio, width)
+
+    @classmethod
+    def recognises(cls, state: StateDict) -> bool:
+        """By its channel attention."""
+        return _CAB + "0.weight" in state
+
+    @classmethod
+    def infer_settings(cls, state: StateDict) -> dict[str, object]:
+        """Those of the frame, and which of the three forms its convolutions have."""
+        narrow, width = state[_CAB + "0.weight"].shape[:2]
+        form = "narrow" if narrow == width // _SQUEEZE["narrow"] else "classic"
+        light = _CAB + "5.attention.1.weight" in state
+        return super().infer_settings(state) | {"channel_attention": "light" if light else form}

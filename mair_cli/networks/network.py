@@ -1,10 +1,25 @@
-"""What every network of ours tells about itself."""
+"""What every network of ours tells about itself, and how a checkpoint of it is recognised."""
 
 from __future__ import annotations
 
-from torch import nn
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
 
+import torch
+from torch import Tensor, nn
+
+from mair_cli.networks.blocks import VisionMambaModule
+from mair_cli.networks.levels import known_levels
 from mair_cli.networks.settings import NetworkConfig
+
+StateDict = Mapping[str, Tensor]
+
+_FLOAT_BYTES: Final = 4
+_SCRATCH: Final = 1.5
+"""What allocators and convolutions keep besides; with it, measured peaks on a CPU are 0.58 to 0.81 of the estimate."""
+_PROBE: Final = 16
+"""Side of the image on which multiply-adds are counted: a multiple of every network's sizes."""
 
 
 class Network(nn.Module):
@@ -13,9 +28,107 @@ class Network(nn.Module):
     Attributes:
         config: its settings.
         scale: output side over input side.
-        size_multiple: image sides that are multiples of this need no padding inside.
     """
 
+    size_multiple: ClassVar[int] = 1
+    """Image sides that are multiples of this need no padding inside."""
+    config_type: ClassVar[type[NetworkConfig]]
+    """Class of its settings."""
+    scans_stripes: ClassVar[bool] = True
+    """Whether its settings have a stripe width, the one setting that parameters do not show."""
     config: NetworkConfig
     scale: int
-    size_multiple: int
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """The levels that `forward` takes, of `noise_level` and `jpeg_level`."""
+        return self.config.levels
+
+    @property
+    def stripe(self) -> int | None:
+        """Stripe width of the scan in pixels; None where it has none."""
+        return None
+
+    @property
+    def align(self) -> int:
+        """Tile borders at multiples of this cut the image as the whole would be cut."""
+        # Two stripes: neighbouring ones are walked in opposite directions.
+        return max(2 * (self.stripe or 0), self.size_multiple)
+
+    @property
+    def memory_per_pixel(self) -> int:
+        """Bytes of activations per input pixel at the peak of restoring, in float32; an estimate from the settings."""
+        return int(self._values_per_pixel() * _FLOAT_BYTES * _SCRATCH)
+
+    def _values_per_pixel(self) -> int:
+        """Numbers alive per input pixel at the busiest moment."""
+        raise NotImplementedError
+
+    def multiply_adds_per_pixel(self) -> float:
+        """Multiply-adds per input pixel as papers count them, counted while the network runs once on a small image.
+
+        One per weight and position in matrix products and convolutions; in the scan 9·N for the state and 1 for the
+        skip, per inner channel, position and direction. Activations, norms and sums are left out; network.md, 9.
+        """
+        total = 0
+
+        def count(module: nn.Module, _: object, output: Tensor) -> None:
+            nonlocal total
+            if isinstance(module, nn.Linear):
+                total += output.numel() * module.in_features
+            elif isinstance(module, nn.Conv2d):
+                total += output.numel() * module.weight[0].numel()
+            elif isinstance(module, VisionMambaModule):
+                total += output[..., 0].numel() * module.scan_multiply_adds
+
+        hooks: list[Any] = [module.register_forward_hook(count) for module in self.modules()]
+        image = torch.zeros(1, 3, _PROBE, _PROBE, device=next(self.parameters()).device)
+        try:
+            with torch.inference_mode():
+                self(image, **known_levels(self.config, 0.0, 0.0))
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return total / _PROBE**2
+
+    @classmethod
+    def recognises(cls, state: StateDict) -> bool:
+        """Whether parameters, by name, are those of a network of this kind."""
+        raise NotImplementedError
+
+    @classmethod
+    def infer_settings(cls, state: StateDict) -> dict[str, object]:
+        """Settings that give a network with exactly these parameter names and shapes; all but the stripe width.
+
+        Raises KeyError or another LookupError, ValueError or ZeroDivisionError where parameters are missing or odd.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def published_stripe(cls, settings: Mapping[str, object]) -> int | None:
+        """Stripe width of the published network with these settings (network.md, 7); None where there is none."""
+        return None
+
+
+def shortest_ratio(hidden: int, width: int) -> float:
+    """The shortest decimal whose product with `width`, cut to an integer, is `hidden`."""
+    for digits in range(1, 7):
+        ratio = float(math.ceil(hidden / width * 10**digits) / 10**digits)
+        if int(ratio * width) == hidden:
+            return ratio
+    return (hidden + 0.5) / width
+
+
+def count_numbered(state: StateDict, pattern: str) -> int:
+    """How many of pattern.format(0), pattern.format(1) … the state has a parameter of, in a row from 0."""
+    before, _, after = pattern.partition("{}")
+    found = {name.removeprefix(before).partition(after)[0] for name in state if name.startswith(before)}
+    number = 0
+    while str(number) in found:
+        number += 1
+    return number
+
+
+def infer_levels(input_channels: int) -> dict[str, object]:
+    """Input channels after the colours are levels; a single one is taken for the noise level, which came first."""
+    return {"noise_level_map": input_channels > 3, "jpeg_level_map": input_channels > 4}

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from mair_cli.datasets.resize import matlab_bicubic
 from mair_cli.errors import ImageError, UsageError
+from mair_cli.images.alpha import fill_hidden_color
 from mair_cli.images.picture import Animation, Picture, Samples
 from mair_cli.restore.settings import Levels
 
@@ -107,7 +108,8 @@ def restore_picture(
         levels: what the network is told of the picture.
         progress: told of finished tiles.
     """
-    color = cast("Samples", restorer(picture.color, levels=levels, progress=progress))
+    visible = picture.color if alpha == "drop" else fill_hidden_color(picture)
+    color = cast("Samples", restorer(visible, levels=levels, progress=progress))
     opacity = None
     if picture.alpha is not None and alpha != "drop":
         opacity = _restore_alpha(picture.alpha, restorer, alpha)

@@ -25,12 +25,12 @@ from mair_cli.restore.partition import run_partition
 from mair_cli.restore.pictures import AlphaChoice, levels_of, restore_frames
 from mair_cli.restore.pixels import check_image
 from mair_cli.restore.settings import MAX_SIGMA, Jpeg, Levels, Origin, RunSettings, Sigma
-from mair_cli.restore.tile_policy import DEFAULT_OVERLAP, TileChoice, choose_tile, memory_per_pixel
+from mair_cli.restore.tile_policy import DEFAULT_OVERLAP, TileChoice, choose_tile
 from mair_cli.restore.tiled import Progress, TensorFunction, run_tiled
 from mair_cli.runtime.device import choose_device, describe_device
 from mair_cli.runtime.memory import free_memory, is_out_of_memory
 from mair_cli.runtime.precision import arithmetic, check_precision
-from mair_cli.scan.dispatch import resolve_backend
+from mair_cli.scan.dispatch import describe_backend, resolve_backend
 from mair_cli.store.files import disk_errors_as
 from mair_cli.tasks import TASKS
 from mair_cli.weights import cache, catalog, choice
@@ -94,7 +94,8 @@ class Restorer:
         self.scale = self.network.scale
         self._check_task()
         set_backend(self.network, self.backend)
-        self.description = f"{self.model_name} ({origin}), back end {self.backend}, {describe_device(self.device)}"
+        scan = describe_backend(self.backend, self.device)
+        self.description = f"{self.model_name} ({origin}), back end {scan}, {describe_device(self.device)}"
         self._warned: set[str] = set()
 
     def __repr__(self) -> str:
@@ -104,12 +105,12 @@ class Restorer:
     @property
     def takes_sigma(self) -> bool:
         """Whether the network is told the noise level."""
-        return self.network.config.noise_level_map
+        return "noise_level" in self.network.levels
 
     @property
     def takes_jpeg(self) -> bool:
         """Whether the network is told the strength of JPEG compression."""
-        return self.network.config.jpeg_level_map
+        return "jpeg_level" in self.network.levels
 
     def levels(
         self,
@@ -297,8 +298,7 @@ class Restorer:
             overlap=overlap,
             batch=choice.batch,
             multiple=multiple,
-            # Two stripes: neighbouring ones are walked in opposite directions.
-            align=max(2 * self.network.config.scan_len, multiple),
+            align=self.network.align,
             device=self.device,
             progress=progress,
         )
@@ -311,7 +311,7 @@ class Restorer:
             width,
             height,
             tiles if choice.tile else "whole",
-            pixels * memory_per_pixel(self.network.config) >> 20,
+            pixels * self.network.memory_per_pixel >> 20,
             free_memory(self.device) >> 20,
         )
 
@@ -319,7 +319,7 @@ class Restorer:
         return choose_tile(
             height,
             width,
-            bytes_per_pixel=memory_per_pixel(self.network.config),
+            bytes_per_pixel=self.network.memory_per_pixel,
             free=free_memory(self.device),
             on_cpu=self.device.type == "cpu",
             side=None if self.settings.tile == "auto" else self.settings.tile,

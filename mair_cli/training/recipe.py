@@ -19,8 +19,7 @@ from msgspec import Meta, Struct
 
 from mair_cli.datasets.degradations import Degradation, Kernel, Subsampling
 from mair_cli.errors import UsageError
-from mair_cli.networks.levels import level_count
-from mair_cli.networks.settings import MaIRUNetConfig, NetworkConfig, config_from_mapping
+from mair_cli.networks.settings import FrameConfig, NetworkConfig, config_from_mapping
 from mair_cli.tasks import find_task
 from mair_cli.training.refusals import explained, unannotated
 
@@ -260,9 +259,7 @@ class Settings(_Run, frozen=True, kw_only=True):
             raise ValueError(f"task {task.name!r} needs data.pairs: inputs and targets in two folders")
         if task.inputs == "given" and self.validation.images:
             raise ValueError(f"validation.images cannot measure task {task.name!r}: validation.pairs can")
-        if isinstance(self.network, MaIRUNetConfig) and self.network.dual_pixel_task:
-            raise ValueError("network.dual_pixel_task cannot be trained here: an input is one image")
-        if self.data.mixup and level_count(self.network):
+        if self.data.mixup and self.network.levels:
             raise ValueError("data.mixup and the levels of network exclude each other: a mixture has none")
         if self.degradation.kernels != ("bicubic",) and (not task.enlarges or self.data.pairs):
             raise ValueError("degradation.kernels belongs to super-resolution with data.images")
@@ -275,7 +272,7 @@ class Settings(_Run, frozen=True, kw_only=True):
     @property
     def scale(self) -> int:
         """Target pixels per input pixel along one side; 1 but for super-resolution."""
-        return 1 if isinstance(self.network, MaIRUNetConfig) else self.network.upscale
+        return self.network.upscale if isinstance(self.network, FrameConfig) else 1
 
     def to_mapping(self) -> dict[str, object]:
         """Everything as plain values, as the file would hold it."""

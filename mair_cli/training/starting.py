@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from mair_cli.errors import TrainingError, UsageError
 from mair_cli.networks import Network, NetworkConfig
 from mair_cli.networks.blocks import VisionMambaModule, initialise_linear_layers
-from mair_cli.networks.levels import level_count, level_names
 from mair_cli.store.paths import expanded
 from mair_cli.weights.checkpoint import load_checkpoint
 
@@ -89,8 +88,7 @@ def start_from(network: Network, path: str) -> PartialLoad:
     Raises CheckpointError when the file cannot be read, TrainingError when nothing in it fits.
     """
     # The stripe width is that of the new network: no parameter depends on it, and many files do not tell their own.
-    stripe = network.config.scan_len
-    checkpoint = load_checkpoint(expanded(path), stripe=None if path.endswith(".safetensors") else stripe)
+    checkpoint = load_checkpoint(expanded(path), stripe=None if path.endswith(".safetensors") else network.stripe)
     weights = match_levels(checkpoint.state_dict, checkpoint.config, network.config)
     outcome = load_partially(network, weights)
     total = len(outcome.loaded) + len(outcome.skipped)
@@ -105,12 +103,11 @@ def match_levels(weights: Mapping[str, Tensor], there: NetworkConfig, here: Netw
     matched = dict(weights)
     for name in FIRST_CONVOLUTIONS & matched.keys():
         old = matched[name]
-        colors = old.shape[1] - level_count(there)
-        new = old.new_zeros(old.shape[0], colors + level_count(here), *old.shape[2:])
+        colors = old.shape[1] - len(there.levels)
+        new = old.new_zeros(old.shape[0], colors + len(here.levels), *old.shape[2:])
         new[:, :colors] = old[:, :colors]
-        places = level_names(there)
-        for place, level in enumerate(level_names(here)):
-            if level in places:
-                new[:, colors + place] = old[:, colors + places.index(level)]
+        for place, level in enumerate(here.levels):
+            if level in there.levels:
+                new[:, colors + place] = old[:, colors + there.levels.index(level)]
         matched[name] = new
     return matched

@@ -8,12 +8,11 @@ safetensors, with the settings as JSON in the metadata under `config`.
 from __future__ import annotations
 
 import json
-import math
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -21,7 +20,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from mair_cli.errors import CheckpointError, MairError
-from mair_cli.networks import MaIRUNetConfig, Network, NetworkConfig, build_network, config_from_mapping
+from mair_cli.networks import NETWORKS, MaIR, Network, NetworkConfig, build_network, config_from_mapping
 from mair_cli.store.atomic import atomic_write
 from mair_cli.store.files import disk_errors_as, file_sha256
 from mair_cli.weights.pickle_check import load_pickle
@@ -31,7 +30,6 @@ StateDict = dict[str, Tensor]
 
 MAX_FILE_BYTES: Final = 4 << 30
 MAX_TENSORS: Final = 8192
-_LEVELS: Final = ("encoder_level1", "encoder_level2", "encoder_level3", "latent")
 
 
 @dataclass(frozen=True)
@@ -231,8 +229,7 @@ def _stored_config(path: Path, text: str) -> NetworkConfig:
 
 def _check_fit(path: Path, state: StateDict, config: NetworkConfig) -> None:
     # Settings may ask for millions of blocks, and building those takes ages even without their numbers.
-    blocks = config.num_blocks if isinstance(config, MaIRUNetConfig) else config.depths
-    if sum(blocks) > len(state):
+    if config.block_count > len(state):
         raise CheckpointError(f"{path} does not fit these settings: they name more blocks than it has parameters.")
     with torch.device("meta"):
         expected = {name: tensor.shape for name, tensor in build_network(config).state_dict().items()}
@@ -268,114 +265,16 @@ def infer_settings(path: Path, state: Mapping[str, Tensor], stripe: int | None) 
     Raises:
         CheckpointError: the names are not those of a known network, or the stripe width is needed and not given.
     """
+    kind = next((network for network in NETWORKS if network.recognises(state)), MaIR)
     try:
-        settings = _infer_unet(state) if "patch_embed.proj.weight" in state else _infer_mair(state)
-    except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
+        settings = kind.infer_settings(state)
+    except (LookupError, ValueError, ZeroDivisionError) as error:
         raise CheckpointError(
             f"{path} is not a checkpoint of a known network: {_first_line(error)} is missing."
         ) from error
-    if "channel_attention" in settings:
-        return settings  # MambaIR scans whole rows and columns
-    if stripe is None:
-        stripe = _published_stripe(settings)
+    if not kind.scans_stripes:
+        return settings
+    stripe = stripe or kind.published_stripe(settings)
     if stripe is None:
         raise CheckpointError(f"The stripe width of {path} cannot be read from it: say --stripe 4 or --stripe 8.")
     return settings | {"scan_len": stripe}
-
-
-def _published_stripe(settings: Mapping[str, object]) -> int | None:
-    """Stripe width of the published network with these settings (network.md, 7)."""
-    if "dim" in settings:
-        return {48: 4, 24: 8}.get(cast(int, settings["dim"]))
-    key = settings["embed_dim"], settings["upsampler"], settings["d_state"]
-    known: dict[tuple[object, ...], int] = {
-        (180, "pixelshuffle", 16): 8,
-        (60, "pixelshuffledirect", 16): 4,
-        (60, "pixelshuffledirect", 1): 8,
-        (180, None, 16): 4,
-    }
-    return known.get(key)
-
-
-def _ratio(hidden: int, width: int) -> float:
-    """The shortest decimal whose product with `width`, cut to an integer, is `hidden`."""
-    for digits in range(1, 7):
-        ratio = float(math.ceil(hidden / width * 10**digits) / 10**digits)
-        if int(ratio * width) == hidden:
-            return ratio
-    return (hidden + 0.5) / width
-
-
-def _count(state: Mapping[str, Tensor], pattern: str) -> int:
-    """How many of pattern.format(0), pattern.format(1) … the state has a parameter of, in a row from 0."""
-    before, _, after = pattern.partition("{}")
-    found = {name.removeprefix(before).partition(after)[0] for name in state if name.startswith(before)}
-    number = 0
-    while str(number) in found:
-        number += 1
-    return number
-
-
-def _infer_mair(state: Mapping[str, Tensor]) -> dict[str, object]:
-    width, channels = state["conv_first.weight"].shape[:2]
-    groups = _count(state, "layers.{}.")
-    depths = [_count(state, f"layers.{group}.residual_group.blocks.{{}}.") for group in range(groups)]
-    block = "layers.0.residual_group.blocks.0."
-    inner, states = (
-        state[block + "self_attention.conv2d.weight"].shape[0],
-        state[block + "self_attention.A_logs"].shape[1],
-    )
-    if "conv_before_upsample.0.weight" in state:
-        head, last = "pixelshuffle", state["upsample.0.weight"]
-        scale = 3 if last.shape[0] == 9 * last.shape[1] else (4 if "upsample.2.weight" in state else 2)
-    elif "upsample.0.weight" in state:
-        head, scale = "pixelshuffledirect", math.isqrt(state["upsample.0.weight"].shape[0] // 3)
-    else:
-        head, scale = None, 1
-    settings: dict[str, object] = {
-        "upscale": scale,
-        "embed_dim": width,
-        "depths": depths,
-        "d_state": states,
-        "ssm_ratio": _ratio(inner, width),
-        "upsampler": head,
-        "resi_connection": "1conv" if "conv_after_body.weight" in state else "3conv",
-    }
-    if block + "conv_blk.cab.0.weight" in state:
-        attention = _channel_attention(state, block + "conv_blk.cab.")
-        return settings | {"channel_attention": attention, **_infer_levels(channels, 3)}
-    return settings | {
-        "mlp_ratio": _ratio(state[block + "conv_blk.fc1.weight"].shape[0], width),
-        **_infer_levels(channels, 3),
-        "aggregation": "shuffle" if block + "self_attention.gating.gating.1.weight" in state else "sum",
-    }
-
-
-def _infer_levels(channels: int, colors: int) -> dict[str, object]:
-    """Input channels after the colours are levels; a single one is taken for the noise level, which came first."""
-    return {"noise_level_map": channels > colors, "jpeg_level_map": channels > colors + 1}
-
-
-def _channel_attention(state: Mapping[str, Tensor], prefix: str) -> str:
-    """Which of the three forms MambaIR's convolutions have; see `models.mambair`."""
-    if prefix + "5.attention.1.weight" in state:
-        return "light"
-    narrow, width = state[prefix + "0.weight"].shape[:2]
-    return "narrow" if narrow == width // 6 else "classic"
-
-
-def _infer_unet(state: Mapping[str, Tensor]) -> dict[str, object]:
-    dim, channels = state["patch_embed.proj.weight"].shape[:2]
-    dual = "skip_conv.weight" in state
-    first, second = "encoder_level1.0.", "encoder_level2.0."
-    return {
-        "inp_channels": 6 if dual else 3,
-        "dim": dim,
-        "num_blocks": [_count(state, f"{level}.{{}}.") for level in _LEVELS],
-        "num_refinement_blocks": _count(state, "refinement.{}."),
-        "ssm_ratio": _ratio(state[first + "self_attention.conv2d.weight"].shape[0], dim),
-        "flp_ratio": _ratio(state[first + "mlp.fc1.weight"].shape[0], dim),
-        "mlp_ratio": _ratio(state[second + "mlp.fc1.weight"].shape[0], 2 * dim),
-        "dual_pixel_task": dual,
-        **_infer_levels(channels, 6 if dual else 3),
-    }

@@ -139,3 +139,13 @@ def test_a_task_without_weights_names_the_download_and_ends_with_2(
     assert ran.code == 2
     assert "`mair download mair-" in ran.err
     assert "--weights" in ran.err
+
+
+def test_the_cause_of_an_error_is_shown_to_those_who_ask(tmp_path: Path) -> None:
+    (tmp_path / "w.pth").write_bytes(b"PK\x03\x04")
+    command = ("upscale", str(tmp_path / "w.pth"), "--weights", str(tmp_path / "w.pth"), "-o", str(tmp_path / "x.png"))
+    told, shown = mair(*command), mair(*command, "-vv")
+    assert told.code == shown.code != 0
+    assert "Traceback" not in told.err
+    assert "Traceback" in shown.err
+    assert "defect" not in shown.err

@@ -434,3 +434,12 @@ def test_a_dry_run_finds_files_that_are_no_images() -> None:
     assert ran.code == 1
     assert ran.text == "a.png → a_mair_x4.png\n"
     assert "b.png" in ran.err
+
+
+def test_a_truncated_file_is_restored_and_told_by_the_exit_code_unless_allowed() -> None:
+    path = photo("a.png", 60, 60)
+    path.write_bytes(path.read_bytes()[:-30])
+    first = mair("upscale", path, "--scale", 2)
+    assert (first.code, Path("a_mair_x2.png").exists()) == (1, True)
+    assert "a.png" in first.err
+    assert mair("upscale", path, "--scale", 2, "--overwrite", "--allow-truncated").code == 0

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, IptcImagePlugin, features
 
 from mair_cli.images.formats import WRITERS
-from mair_cli.images.io import Picture, read_picture, write_picture
+from mair_cli.images.io import Animation, Picture, read_picture, write_picture
 from mair_cli.images.metadata import Metadata, read_metadata
 
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6" dc:title="t"/></x:xmpmeta>'
@@ -97,14 +97,15 @@ def test_a_usual_resolution_is_lost_without_a_word(caplog: pytest.LogCaptureFixt
     assert caplog.messages == []
 
 
-def test_animations_keep_a_comment() -> None:
+@pytest.mark.parametrize("form", ["GIF", "PNG"])
+def test_animations_keep_a_comment_and_their_frames(form: str) -> None:
+    frames = [Picture(np.full((8, 8), level, np.uint8), metadata=FULL) for level in (0, 90, 200)]
     out = io.BytesIO()
-    frames = [Image.new("L", (8, 8), level) for level in (0, 200)]
-    frames[0].save(out, "GIF", save_all=True, append_images=frames[1:], comment=b"hello")
-    again = io.BytesIO()
-    write_picture(read_picture(out), again, "GIF")
-    with Image.open(again) as image:
-        assert image.info["comment"] == b"hello"
+    write_picture(Animation(frames, [10, 20, 30]), out, form)
+    found = read_picture(out)
+    assert isinstance(found, Animation)
+    assert [int(frame.color.flat[0]) for frame in found.frames] == [0, 90, 200]
+    assert {frame.metadata.comment for frame in found.frames} == {"a comment"}
 
 
 @pytest.mark.parametrize(("name", "form"), [("meta.jpg", "JPEG"), ("meta.jpg", "TIFF"), ("dpi300.png", "PNG")])

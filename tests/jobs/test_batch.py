@@ -208,3 +208,23 @@ def test_lack_of_memory_fails_that_picture_only(
     monkeypatch.setattr("mair_cli.jobs.batch.read_picture", fail)
     outcome = run(Job(picture("a.png"), Path("out.png"), "PNG"), enlarger)
     assert outcome.error == "a.png: not enough memory"
+
+
+def test_a_file_that_ends_early_is_restored_as_far_as_it_is(enlarger: Restorer, picture: Callable[..., Source]) -> None:
+    source = picture("a.png", 40, 40)
+    assert source.path is not None
+    whole = source.path.read_bytes()
+    source.path.write_bytes(whole[: len(whole) * 9 // 10])
+    outcome = run(Job(source, Path("out.png"), "PNG"), enlarger, Treatment())
+    assert outcome.error is None
+    assert outcome.truncated
+    assert Path("out.png").exists()
+
+
+def test_colour_hidden_under_transparency_does_not_reach_the_visible_edge(enlarger: Restorer) -> None:
+    color = np.full((16, 16, 3), 200, np.uint8)
+    alpha = np.full((16, 16), 255, np.uint8)
+    alpha[:, 8:] = 0
+    plain = restore_picture(Picture(color.copy(), alpha), enlarger)
+    color[:, 8:] = 0
+    np.testing.assert_array_equal(restore_picture(Picture(color, alpha), enlarger).color, plain.color)

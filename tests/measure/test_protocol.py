@@ -12,7 +12,8 @@ from mair_cli.benchmark.methods import BASELINES
 from mair_cli.datasets.noise import published_noise
 from mair_cli.datasets.pairs import Sample, find_samples
 from mair_cli.errors import ImageError, UsageError
-from mair_cli.measure.protocol import Protocol, load_pair, measure, read_rgb, to_bytes
+from mair_cli.images.io import read_rgb8
+from mair_cli.measure.protocol import Protocol, load_pair, measure, to_bytes
 
 
 def _save(path: Path, image: np.ndarray) -> Path:
@@ -56,7 +57,7 @@ def test_noisy_input_is_the_published_noise_on_the_whole_image(tmp_path: Path) -
 
 def test_gray_images_are_read_as_three_equal_channels(tmp_path: Path) -> None:
     path = _save(tmp_path / "gray.png", np.arange(256, dtype=np.uint8).reshape(16, 16))
-    image = read_rgb(path)
+    image = read_rgb8(path)
     assert image.shape == (16, 16, 3)
     assert (image == image[:, :, :1]).all()
     assert load_pair(Sample("gray", path), Protocol("denoise", sigma=25)).gray

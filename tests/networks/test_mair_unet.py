@@ -11,6 +11,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from mair_cli.errors import UsageError
 from mair_cli.networks import build_network, config_from_mapping, set_backend
 from mair_cli.networks.blocks import StochasticDepth, VisionMambaModule
 from mair_cli.networks.mair_unet import MaIRUNet, reflect_to_multiple
@@ -84,11 +85,15 @@ def test_no_block_shifts_its_stripes_and_all_share_one_width() -> None:
     assert {(scan.stripe, scan.shifted) for scan in scans} == {(4, False)}
 
 
-def test_two_views_of_a_dual_pixel_camera_give_one_image() -> None:
-    network = build_network({**TINY, "dual_pixel_task": True, "inp_channels": 6})
-    assert "skip_conv.weight" in network.state_dict()
-    with torch.inference_mode():
-        assert network(torch.rand(1, 6, 11, 9)).shape == (1, 3, 11, 9)
+@pytest.mark.parametrize("setting", [{"dual_pixel_task": True}, {"inp_channels": 6}, {"bias": True}])
+def test_settings_of_other_networks_than_the_published_are_refused_by_name(setting: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match=next(iter(setting))):
+        config_from_mapping({**TINY, **setting})
+
+
+def test_multiply_adds_are_those_that_the_article_counts() -> None:
+    network = build_network(MODELS["mair-dh-its"].config)
+    assert network.multiply_adds_per_pixel() * 256**2 / 1e9 == pytest.approx(23.58, abs=0.005)
 
 
 def test_every_parameter_learns_and_stochastic_depth_rises_over_all_blocks() -> None:

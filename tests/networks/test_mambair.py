@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -69,7 +71,7 @@ def _published_module(p: Mapping[str, Tensor], x: Tensor) -> Tensor:
 @pytest.mark.parametrize("size", [(5, 7), (8, 3), (1, 6)])
 def test_module_scans_rows_and_columns_in_the_published_order_of_directions(size: tuple[int, int]) -> None:
     torch.manual_seed(0)
-    module = RasterMambaModule(12, 3, 1.5, stripe=8, pattern="raster", attention=False)
+    module = RasterMambaModule(12, 3, 1.5)
     module.scan_backend = "reference"
     with torch.no_grad():
         for parameter in module.parameters():
@@ -163,3 +165,24 @@ def test_settings_that_would_be_another_network_are_refused() -> None:
         config_from_mapping({"channel_attention": "heavy"})
     with pytest.raises(UsageError, match="scan_pattern"):
         config_from_mapping({"channel_attention": "light", "scan_pattern": "nested"})
+
+
+def test_settings_have_nothing_that_means_nothing_here() -> None:
+    names = set(MambaIRConfig().to_mapping())
+    assert not names & {"mlp_ratio", "scan_len", "shift", "aggregation", "scan_pattern"}
+
+
+def test_files_of_earlier_versions_load_although_they_name_settings_of_mair(tmp_path: Path) -> None:
+    network = _network("light")
+    earlier = {
+        **network.config.to_mapping(),
+        "mlp_ratio": 1.0,
+        "scan_len": 8,
+        "scan_pattern": "raster",
+        "shift": False,
+        "aggregation": "sum",
+    }
+    path = tmp_path / "earlier.safetensors"
+    save_file(network.state_dict(), path, {"config": json.dumps(earlier)})
+    assert load_checkpoint(path).config == network.config
+    assert load_checkpoint(path, stripe=4).config == network.config

@@ -13,6 +13,7 @@ import argparse
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from rich.console import Console
@@ -33,11 +34,29 @@ class Case:
     """The published code, with its plain loop on a CPU, on two cores with AVX2."""
 
 
+Head = Literal["pixelshuffle", "pixelshuffledirect"] | None
+
+
+def _config(
+    upscale: int, width: int, groups: int, states: int, ssm_ratio: float, mlp_ratio: float, head: Head, stripe: int
+) -> MaIRConfig:
+    return MaIRConfig(
+        upscale=upscale,
+        embed_dim=width,
+        depths=(6,) * groups,
+        d_state=states,
+        ssm_ratio=ssm_ratio,
+        mlp_ratio=mlp_ratio,
+        upsampler=head,
+        scan_len=stripe,
+    )
+
+
 CASES = {
-    "tiny-x4": Case(MaIRConfig(4, 60, (6,) * 4, 1, 1.1, 1.6, "pixelshuffledirect", 8), 6.58, 6.5, 7.0),
-    "small-x4": Case(MaIRConfig(4, 60, (6,) * 4, 16, 1.4, 1.6, "pixelshuffledirect", 4), 9.32, 11.0, 28.9),
-    "classic-x4": Case(MaIRConfig(4, 180, (6,) * 6, 16, 2.0, 2.5, "pixelshuffle", 8), 148.6, 5.3, 164.9),
-    "denoise": Case(MaIRConfig(1, 180, (6,) * 6, 16, 1.3, 2.0, None, 4), 105.1, 5.5, 109.8),
+    "tiny-x4": Case(_config(4, 60, 4, 1, 1.1, 1.6, "pixelshuffledirect", 8), 6.58, 6.5, 7.0),
+    "small-x4": Case(_config(4, 60, 4, 16, 1.4, 1.6, "pixelshuffledirect", 4), 9.32, 11.0, 28.9),
+    "classic-x4": Case(_config(4, 180, 6, 16, 2.0, 2.5, "pixelshuffle", 8), 148.6, 5.3, 164.9),
+    "denoise": Case(_config(1, 180, 6, 16, 1.3, 2.0, None, 4), 105.1, 5.5, 109.8),
 }
 
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
-from mair_cli.networks import MaIRConfig, MaIRUNetConfig
-from mair_cli.networks.settings import NetworkConfig
+from mair_cli.networks import MaIRConfig, MaIRUNetConfig, NetworkConfig, build_network
 from mair_cli.restore.settings import SMALLEST_TILE
-from mair_cli.restore.tile_policy import TileChoice, choose_tile, memory_per_pixel
+from mair_cli.restore.tile_policy import TileChoice, choose_tile
 
 GIB = 2**30
-TINY = MaIRConfig(4, 60, (6,) * 4, 1, 1.1, 1.6, "pixelshuffledirect", 8)
-CLASSIC = MaIRConfig(4, 180, (6,) * 6, 16, 2.0, 2.5, "pixelshuffle", 8)
+TINY = MaIRConfig()
+CLASSIC = MaIRConfig(embed_dim=180, depths=(6,) * 6, d_state=16, ssm_ratio=2.0, mlp_ratio=2.5, upsampler="pixelshuffle")
+
+
+def memory_per_pixel(config: NetworkConfig) -> int:
+    with torch.device("meta"):
+        return build_network(config).memory_per_pixel
 
 
 def choose(height: int, width: int, free: int, config: NetworkConfig = TINY, on_cpu: bool = True) -> TileChoice:

@@ -136,3 +136,26 @@ def test_settings_that_keep_numba_from_working_lead_to_the_reference_with_the_re
     assert done.stdout == run().stdout
     assert "reference" in done.stderr
     assert ("NUMBA_DISABLE_JIT" if name == "NUMBA_DISABLE_JIT" else "threads") in done.stderr
+
+
+@pytest.mark.parametrize("home", [True, False])
+def test_code_of_a_package_that_cannot_be_written_goes_to_the_users_cache_or_nowhere(
+    home: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    (tmp_path / "doubled.py").write_text("def doubled(x):\n    return 2 * x\n")
+    (tmp_path / "__pycache__").touch()  # no folder can be made there, even by root
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    if home:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    else:
+        monkeypatch.setattr(os.path, "expanduser", str)
+    monkeypatch.syspath_prepend(tmp_path)
+    function = importlib.import_module("doubled").doubled
+    monkeypatch.delitem(sys.modules, "doubled")
+    kernel = compile_kernel(function, (tmp_path / "doubled.py",), {})
+    assert kernel(3) == 6
+    assert list((tmp_path / "work").iterdir()) == []
+    assert [path.suffix for path in kept(tmp_path)] == ([".nbk"] if home else [])

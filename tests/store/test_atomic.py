@@ -172,6 +172,7 @@ def test_only_old_files_of_ours_whose_process_is_gone_are_cleaned(tmp_path: Path
     victim = aged(tmp_path / "victim")
     link = tmp_path / f".mair-{GONE}-aaaaaaaaaaaa.part"
     link.symlink_to(victim)
+    os.utime(link, (A_DAY_AGO, A_DAY_AGO), follow_symlinks=False)
     aged(tmp_path / f".mair-{GONE}-0123456789ab.part")
     aged(tmp_path / ".mair-0123456789ab.part")
     write(tmp_path / "file")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any, Final, cast
 from uuid import uuid4
 
 import numba
-from numba.core.caching import FunctionCache
+from numba.core import caching
 from numba.core.serialize import dumps
 
 logger = logging.getLogger(__name__)
@@ -64,8 +65,31 @@ class _CheckedFiles:
             path.unlink(missing_ok=True)
 
 
-class _KernelCache(FunctionCache):  # type: ignore[misc]  # numba has no type information
+_UserWide: Final[Any] = getattr(caching, "UserWideCacheLocator", None) or caching._UserWideCacheLocator
+
+
+class _InHome(_UserWide):  # type: ignore[misc]  # numba has no type information
+    """numba's folder for a package that cannot be written to; without a home, it would make one called `~`."""
+
+    def ensure_cache_path(self) -> None:
+        """Make the folder; an OSError lets numba go on without."""
+        if not os.path.isabs(self._cache_path):  # noqa: PTH117  (text of numba's)
+            raise OSError("no home folder is known")
+        super().ensure_cache_path()
+
+
+class _Places(caching.CompileResultCacheImpl):  # type: ignore[misc]
+    """The folders that numba tries."""
+
+    _locator_classes: Final = [
+        _InHome if place is _UserWide else place for place in caching.CompileResultCacheImpl._locator_classes
+    ]
+
+
+class _KernelCache(caching.FunctionCache):  # type: ignore[misc]
     """numba's cache of one function, on checked files and without the power to end a run."""
+
+    _impl_class: Final = _Places
 
     def __init__(self, function: Callable[..., Any], sources: tuple[Path, ...]) -> None:
         super().__init__(function)

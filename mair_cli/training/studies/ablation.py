@@ -16,7 +16,6 @@ import torch
 
 from mair_cli.errors import UsageError
 from mair_cli.networks import build_network
-from mair_cli.training.cost import multiply_adds_per_pixel
 from mair_cli.training.files import STEPS_FILE, VALIDATION_FILE
 from mair_cli.training.logbook import read_rows
 from mair_cli.training.recipe import Settings, settings_from_mapping
@@ -116,7 +115,7 @@ def summarise(variant: Variant) -> Result:
         best_psnr=max(psnr.values()),
         loss=_mean(tail, "loss"),
         parameters=sum(parameter.numel() for parameter in network.parameters()),
-        multiply_adds=multiply_adds_per_pixel(network) * HD_PIXELS / settings.scale**2 / 1e9,
+        multiply_adds=network.multiply_adds_per_pixel() * HD_PIXELS / settings.scale**2 / 1e9,
         seconds=float(steps[-1]["seconds"]),
     )
 

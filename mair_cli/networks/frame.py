@@ -1,0 +1,199 @@
+"""The frame that MaIR and MambaIR share: all but the blocks (Li et al., CVPR 2025; network.md, 5).
+
+Features travel as (B, H, W, C), channels last; convolutions see them as (B, C, H, W) views in PyTorch's channels-last
+memory format, so that no layout is ever copied. Parameter names are those of published checkpoints.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from itertools import islice
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mair_cli.networks.blocks import ResidualMambaBlock, initialise_linear_layers, on_pixels
+from mair_cli.networks.levels import Level, append_level_maps
+from mair_cli.networks.network import Network, StateDict, count_numbered, infer_levels, shortest_ratio
+from mair_cli.networks.settings import FrameConfig
+
+RGB_MEAN = (0.4488, 0.4371, 0.4040)
+"""Mean colour of DIV2K, subtracted from every input; from the published settings."""
+
+
+def _convolution(width: int, kind: str) -> nn.Module:
+    """The convolution at the end of a group and of the body: one 3×3, or the bottleneck that `3conv` names."""
+    if kind == "1conv":
+        return nn.Conv2d(width, width, 3, padding=1)
+    narrow = width // 4
+    return nn.Sequential(
+        nn.Conv2d(width, narrow, 3, padding=1),
+        nn.LeakyReLU(0.2, inplace=True),
+        nn.Conv2d(narrow, narrow, 1),
+        nn.LeakyReLU(0.2, inplace=True),
+        nn.Conv2d(narrow, width, 3, padding=1),
+    )
+
+
+class _Blocks(nn.Module):
+    """The blocks of a group, under the name that published checkpoints give them."""
+
+    def __init__(self, blocks: list[ResidualMambaBlock]) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+
+class ResidualMambaGroup(nn.Module):
+    """Residual Mamba group (RMG): blocks, a convolution, and the group's input; network.md, 4."""
+
+    def __init__(self, config: FrameConfig, blocks: list[ResidualMambaBlock]) -> None:
+        super().__init__()
+        self.residual_group = _Blocks(blocks)
+        self.conv = _convolution(config.embed_dim, config.resi_connection)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, H, W, C) to (B, H, W, C)."""
+        return on_pixels(self.conv, self.residual_group(x)) + x
+
+
+def _upsampler(scale: int, width: int) -> nn.Sequential:
+    """Classic SR: one step of 3, or one or two of 2, each a 3×3 convolution and a pixel shuffle."""
+    factors = [3] if scale == 3 else [2] * (scale // 2)
+    layers: list[nn.Module] = []
+    for factor in factors:
+        layers += [nn.Conv2d(width, factor**2 * width, 3, padding=1), nn.PixelShuffle(factor)]
+    return nn.Sequential(*layers)
+
+
+FIRST_BLOCK = "layers.0.residual_group.blocks.0."
+"""Prefix of the parameters that tell what the blocks of a network are."""
+
+
+class Frame(Network):
+    """A network of groups of blocks between convolutions; which blocks, its kinds say.
+
+    Attributes:
+        config: its settings.
+        scale: output side over input side; 1 for denoising.
+    """
+
+    _head_width = 64
+    config: FrameConfig
+
+    def __init__(self, config: FrameConfig) -> None:
+        super().__init__()
+        self.config, self.scale = config, config.upscale
+        width = config.embed_dim
+        rates = iter(np.linspace(0, config.drop_path_rate, sum(config.depths)).tolist())
+        self.conv_first = nn.Conv2d(3 + len(config.levels), width, 3, padding=1)
+        self.patch_embed = nn.Sequential(OrderedDict(norm=nn.LayerNorm(width)))
+        self.layers = nn.ModuleList(
+            ResidualMambaGroup(config, [self._block(place, rate) for place, rate in enumerate(islice(rates, depth))])
+            for depth in config.depths
+        )
+        self.norm = nn.LayerNorm(width)
+        self.conv_after_body = _convolution(width, config.resi_connection)
+        if config.upsampler == "pixelshuffledirect":
+            self.upsample = nn.Sequential(
+                nn.Conv2d(width, 3 * self.scale**2, 3, padding=1), nn.PixelShuffle(self.scale)
+            )
+        elif config.upsampler == "pixelshuffle":
+            head = self._head_width
+            self.conv_before_upsample = nn.Sequential(nn.Conv2d(width, head, 3, padding=1), nn.LeakyReLU(inplace=True))
+            self.upsample = _upsampler(self.scale, head)
+            self.conv_last = nn.Conv2d(head, 3, 3, padding=1)
+        else:
+            self.conv_last = nn.Conv2d(width, 3, 3, padding=1)
+        self.register_buffer("mean", torch.tensor(RGB_MEAN).view(1, 3, 1, 1), persistent=False)
+        initialise_linear_layers(self)
+
+    def _block(self, place: int, drop_path: float) -> ResidualMambaBlock:
+        """The block at `place` in its group."""
+        raise NotImplementedError
+
+    def forward(self, image: Tensor, noise_level: Level | None = None, jpeg_level: Level | None = None) -> Tensor:
+        """Restore a batch.
+
+        Args:
+            image: (B, 3, H, W) float, RGB in [0, 1].
+            noise_level: σ/255, a number or (B,), for networks with a noise-level map; left out it is 0, no noise.
+            jpeg_level: (100 - Q)/100, a number or (B,), for networks with a JPEG-level map; left out it is 0, no JPEG.
+
+        Returns:
+            (B, 3, H · scale, W · scale) float, RGB, about [0, 1] (not clipped).
+
+        Raises:
+            ValueError: a level is given to a network without its map, or a denoiser is not told the noise level.
+        """
+        if self.config.noise_level_map and self.config.upsampler is None and noise_level is None:
+            raise ValueError("noise_level is missing: a denoiser with a noise-level map has to be told")
+        assert isinstance(self.mean, Tensor)
+        x = (image - self.mean) * self.config.img_range
+        entry = append_level_maps(x, self.config, noise_level, jpeg_level)
+        shallow = self.conv_first(entry.contiguous(memory_format=torch.channels_last))
+        deep = self.patch_embed(shallow.permute(0, 2, 3, 1))
+        for group in self.layers:
+            deep = group(deep)
+        features = self.conv_after_body(self.norm(deep).permute(0, 3, 1, 2)) + shallow
+        return self._head(features, x) / self.config.img_range + self.mean
+
+    def _head(self, features: Tensor, x: Tensor) -> Tensor:
+        """From features (B, C, H, W) to colours; `x` is the normalised input, which denoising adds."""
+        out: Tensor
+        if self.config.upsampler is None:
+            out = x + self.conv_last(features)
+        elif self.config.upsampler == "pixelshuffledirect":
+            out = self.upsample(features)
+        else:
+            out = self.conv_last(self.upsample(self.conv_before_upsample(features)))
+        return out
+
+    def _block_values(self) -> int:
+        """Numbers per pixel at the busiest moment of a block."""
+        raise NotImplementedError
+
+    def _values_per_pixel(self) -> int:
+        """The blocks' share or the head's, whose widest features have the full resolution."""
+        width, area = self.config.embed_dim, self.scale**2
+        if self.config.upsampler == "pixelshuffle":
+            head = 2 * width + 2 * self._head_width * area + 3 * area
+        else:
+            head = 3 * width + 3 * 3 * area
+        return max(self._block_values(), head)
+
+    @classmethod
+    def infer_settings(cls, state: StateDict) -> dict[str, object]:
+        """Those of the frame."""
+        width, channels = state["conv_first.weight"].shape[:2]
+        groups = count_numbered(state, "layers.{}.")
+        scan = FIRST_BLOCK + "self_attention."
+        head, scale = _infer_head(state)
+        return {
+            "upscale": scale,
+            "embed_dim": width,
+            "depths": [count_numbered(state, f"layers.{group}.residual_group.blocks.{{}}.") for group in range(groups)],
+            "d_state": state[scan + "A_logs"].shape[1],
+            "ssm_ratio": shortest_ratio(state[scan + "conv2d.weight"].shape[0], width),
+            "upsampler": head,
+            "resi_connection": "1conv" if "conv_after_body.weight" in state else "3conv",
+            **infer_levels(channels),
+        }
+
+
+def _infer_head(state: StateDict) -> tuple[str | None, int]:
+    """The upsampler and its scale."""
+    if "conv_before_upsample.0.weight" in state:
+        last = state["upsample.0.weight"]
+        if last.shape[0] == 9 * last.shape[1]:
+            return "pixelshuffle", 3
+        return "pixelshuffle", 4 if "upsample.2.weight" in state else 2
+    if "upsample.0.weight" in state:
+        return "pixelshuffledirect", math.isqrt(state["upsample.0.weight"].shape[0] // 3)
+    return None, 1

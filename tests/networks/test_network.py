@@ -1,0 +1,120 @@
+"""What every network tells about itself, and how its checkpoints and settings are recognised."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from mair_cli.errors import UsageError
+from mair_cli.networks import NETWORKS, MaIRConfig, MaIRUNetConfig, MambaIRConfig, NetworkConfig, build_network
+from mair_cli.networks.settings import config_from_mapping
+
+# Peaks do not depend on the number of blocks.
+CONFIGS: dict[str, NetworkConfig] = {
+    "light, one state": MaIRConfig(depths=(1,)),
+    "light, 16 states": MaIRConfig(depths=(1,), d_state=16, ssm_ratio=1.4),
+    "classic": MaIRConfig(
+        depths=(1,), embed_dim=180, d_state=16, ssm_ratio=2.0, mlp_ratio=2.5, upsampler="pixelshuffle", upscale=2
+    ),
+    "denoising": MaIRConfig(
+        depths=(1,), embed_dim=180, d_state=16, ssm_ratio=1.3, mlp_ratio=2.0, upsampler=None, upscale=1
+    ),
+    "MambaIR": MambaIRConfig(depths=(1,), upscale=2),
+    "U-shaped": MaIRUNetConfig(dim=24, num_blocks=(1, 1, 1, 1), num_refinement_blocks=1),
+}
+
+
+class _LiveBytes(TorchDispatchMode):
+    """Bytes of the tensors that are alive, but for those of `known`, and their peak."""
+
+    def __init__(self, known: list[torch.Tensor]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.live = self.peak = 0
+        self._seen = {tensor.untyped_storage()._cdata for tensor in known}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage()._cdata not in self._seen:
+                self._add(tensor.untyped_storage())
+        self.peak = max(self.peak, self.live)
+        return result
+
+    def _add(self, storage: torch.UntypedStorage) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        self._seen.add(key)
+        self.live += size
+
+        def gone() -> None:
+            self.live -= size
+            self._seen.discard(key)
+
+        weakref.finalize(storage, gone)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_memory_that_is_planned_is_what_restoring_takes(name: str) -> None:
+    network, side = build_network(CONFIGS[name]), 64
+    image = torch.rand(1, 3, side, side)
+    with torch.inference_mode():
+        network(image)  # orders are kept from here on
+        with _LiveBytes([image, *network.parameters(), *network.buffers()]) as memory:
+            network(image)
+    assert 0.4 <= memory.peak / (network.memory_per_pixel * side**2) <= 1
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_state_dict_is_recognised_by_its_network_alone_and_tells_its_settings(name: str) -> None:
+    config = CONFIGS[name]
+    with torch.device("meta"):
+        network = build_network(config)
+    state = network.state_dict()
+    (kind,) = (kind for kind in NETWORKS if kind.recognises(state))
+    assert isinstance(network, kind)
+    settings = kind.infer_settings(state)
+    if network.stripe is not None:
+        settings["scan_len"] = network.stripe
+    assert config_from_mapping(settings) == config
+
+
+@pytest.mark.parametrize(("stripe", "align"), [(3, 6), (4, 8), (8, 16)])
+def test_tiles_are_aligned_to_pairs_of_stripes_and_to_what_the_network_needs(stripe: int, align: int) -> None:
+    with torch.device("meta"):
+        assert build_network(MaIRConfig(depths=(1,), scan_len=stripe)).align == align
+        assert build_network({**CONFIGS["U-shaped"].to_mapping(), "scan_len": stripe}).align == max(align, 8)
+        assert build_network(CONFIGS["MambaIR"]).align == 1
+
+
+def test_a_mistyped_setting_is_named_with_the_nearest_known_one() -> None:
+    with pytest.raises(UsageError, match=r"'embed_dims'; did you mean 'embed_dim'"):
+        config_from_mapping({"embed_dims": 60})
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"d_state": True}, "'d_state' is True: expected int, got bool"),
+        ({"ssm_ratio": "wide"}, "'ssm_ratio' is 'wide': expected float, got str"),
+        ({"ssm_ratio": float("nan")}, "'ssm_ratio' is nan: expected float > 0"),
+        ({"depths": [2, 0]}, "'depths' .* expected int >= 1"),
+        ({"aggregation": "mean"}, "'aggregation' is 'mean': it must be one of shuffle, sum"),
+        ({"ssm_ratio": 0.001}, "'ssm_ratio' is 0.001"),
+    ],
+)
+def test_a_setting_of_the_wrong_type_or_range_is_named_with_what_is_expected(
+    settings: dict[str, object], reason: str
+) -> None:
+    with pytest.raises(UsageError, match=reason):
+        config_from_mapping(settings)
+
+
+def test_settings_made_by_hand_are_checked_like_those_that_are_read() -> None:
+    with pytest.raises(UsageError, match="upscale"):
+        MaIRConfig(upscale=5)
+    with pytest.raises(UsageError, match="num_blocks"):
+        MaIRUNetConfig(num_blocks=(1, 1, 1, 0))
