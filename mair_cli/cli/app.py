@@ -160,8 +160,21 @@ def _outcome(call: Callable[[], int]) -> int:
             return interrupts.exit_code()
         if os.environ.get(DEBUG_VARIABLE):
             raise
+        if _is_out_of_memory(error):
+            console.error("Memory ran out: close other programs, or use a smaller model or image.")
+            log_traceback(error)
+            return 1
         console.error(f"unexpected {type(error).__name__}: {error}\nThis is a defect; {DEBUG_VARIABLE}=1 shows where.")
+        log_traceback(error)
         return 1
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    if "torch" not in sys.modules:  # which need not be loaded to tell
+        return isinstance(error, MemoryError)
+    from mair_cli.runtime.memory import is_out_of_memory
+
+    return is_out_of_memory(error)
 
 
 def _placeholder() -> None:

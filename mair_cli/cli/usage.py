@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -46,11 +47,11 @@ class CommandGroup(TyperGroup):
 
 def unknown_command(name: str, commands: Sequence[str]) -> str:
     """What to say of a command that does not exist."""
-    near = get_close_matches(name.lower(), commands, n=1)
-    if near and not Path(name).exists():
-        return f"There is no command {name!r}: did you mean `mair {near[0]}`?"
-    if Path(name).exists() or Path(name).suffix:
+    near, is_there = get_close_matches(name.lower(), commands, n=1), os.path.exists(name)  # noqa: PTH110 - any text
+    if is_there or (Path(name).suffix and not near):
         return f"There is no command {name!r}: did you mean `mair upscale {name}`?"
+    if near:
+        return f"There is no command {name!r}: did you mean `mair {near[0]}`?"
     return f"There is no command {name!r}: there are {', '.join(commands)}."
 
 

@@ -85,18 +85,22 @@ def restore_job(
         _restore(outcome, restorer, treatment, streams, progress)
     except (UsageError, BrokenPipeError):
         raise
-    except (MemoryError, RuntimeError, SystemError) as error:
-        if not is_out_of_memory(error):
-            raise
-        outcome.error = f"{job.source.name}: not enough memory"
-    except OSError as error:
-        outcome.error = f"{job.source.name}: {error.filename or 'result'}: {error.strerror or error}"
-    except MairError as error:
+    except (MairError, MemoryError, OSError, RuntimeError, SystemError) as error:
         log_traceback(error)
-        text = str(error)
-        outcome.error = text if Path(job.source.name).name in text else f"{job.source.name}: {text}"
+        outcome.error = _in_words(error, job.source.name)
     outcome.seconds = time.perf_counter() - started
     return outcome
+
+
+def _in_words(error: Exception, name: str) -> str:
+    """Why an image failed, in one line that names it. Raises the error itself where it is a defect."""
+    if isinstance(error, MairError):
+        return str(error) if Path(name).name in str(error) else f"{name}: {error}"
+    if isinstance(error, OSError):
+        return f"{name}: {error.filename or 'result'}: {error.strerror or error}"
+    if is_out_of_memory(error):
+        return f"{name}: not enough memory"
+    raise error
 
 
 def _restore(

@@ -12,6 +12,7 @@ import pytest
 from calling import REFERENCE, TINY_X4, drawing, files, mair, photo, settle
 from PIL import Image
 
+from mair_cli.errors import ImageError
 from mair_cli.measure.metrics import psnr, ssim
 from mair_cli.networks import build_network
 from mair_cli.networks.settings import config_from_mapping
@@ -443,3 +444,20 @@ def test_a_truncated_file_is_restored_and_told_by_the_exit_code_unless_allowed()
     assert (first.code, Path("a_mair_x2.png").exists()) == (1, True)
     assert "a.png" in first.err
     assert mair("upscale", path, "--scale", 2, "--overwrite", "--allow-truncated").code == 0
+
+
+@pytest.mark.parametrize("error", [OSError(24, "Too many open files"), MemoryError(), ImageError("a.png: odd")])
+def test_where_an_error_of_one_image_came_from_is_shown_on_demand(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise error
+
+    photo("a.png", 5, 4)
+    monkeypatch.setattr("mair_cli.jobs.batch.read_picture", fail)
+    plain, full = mair("upscale", "a.png", *TINY_X4), mair("upscale", "a.png", "-vv", *TINY_X4)
+    assert plain.code == full.code == 1
+    assert "a.png" in plain.err.splitlines()[-1]
+    assert "Traceback" not in plain.err
+    assert "Traceback" in full.err
+    assert "in fail" in full.err

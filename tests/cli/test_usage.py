@@ -25,6 +25,9 @@ def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (("photo.png",), "There is no command 'photo.png': did you mean `mair upscale photo.png`?"),
         (("upscal", "photo.png"), "did you mean `mair upscale`?"),
+        (("shots",), "did you mean `mair upscale shots`?"),
+        (("gone.jpg",), "did you mean `mair upscale gone.jpg`?"),
+        (("x" * 5000,), "there are upscale, denoise"),
         (("frobnicate",), "there are upscale, denoise"),
         (("help", "frobnicate"), "there are upscale, denoise"),
         (("upscale", "photo.png", "--scale", "3.5"), "--scale 3.5: give 2, 3 or 4."),
@@ -40,6 +43,7 @@ def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_every_usage_error_is_one_line_in_the_same_words(arguments: tuple[str, ...], says: str) -> None:
+    Path("shots").mkdir()
     ran = mair(*arguments)
     assert ran.code == 2
     assert ran.out == b""
@@ -175,3 +179,15 @@ def test_help_tells_the_defaults(words: str) -> None:
     page = (Path(__file__).parents[2] / "docs" / "commands.md").read_text("utf-8")
     row = next(line for line in page.splitlines() if line.startswith(f"| `{words}`"))
     assert "Default: " in row
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("could not create a primitive")])
+def test_lack_of_memory_while_starting_is_no_defect(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise error
+
+    monkeypatch.delenv("MAIR_DEBUG")
+    monkeypatch.setattr("mair_cli.restore.restorer.load_network", fail)
+    ran = mair("upscale", "photo.png", *TINY_X4)
+    assert ran.code == 1
+    assert ran.err.startswith("error: Memory ran out")
