@@ -156,17 +156,24 @@ def _outcome(call: Callable[[], int]) -> int:
         log_traceback(error)
         return error.exit_code if isinstance(error, MairError) else 1
     except Exception as error:
-        if interrupts.received():  # a library turned the interruption into an error of its own
-            return interrupts.exit_code()
-        if os.environ.get(DEBUG_VARIABLE):
+        if os.environ.get(DEBUG_VARIABLE) and not interrupts.received():
             raise
-        if _is_out_of_memory(error):
-            console.error("Memory ran out: close other programs, or use a smaller model or image.")
-            log_traceback(error)
-            return 1
+        return _unexpected(error)
+
+
+def _unexpected(error: Exception) -> int:
+    """Tell of an exception that no code of ours expected; the exit code."""
+    from mair_cli.cli import console
+    from mair_cli.store.trace import log_traceback
+
+    if interrupts.received():  # a library turned the interruption into an error of its own
+        return interrupts.exit_code()
+    if _is_out_of_memory(error):
+        console.error("Memory ran out: close other programs, or use a smaller model or image.")
+    else:
         console.error(f"unexpected {type(error).__name__}: {error}\nThis is a defect; {DEBUG_VARIABLE}=1 shows where.")
-        log_traceback(error)
-        return 1
+    log_traceback(error)
+    return 1
 
 
 def _is_out_of_memory(error: Exception) -> bool:
