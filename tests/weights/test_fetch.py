@@ -226,7 +226,7 @@ def test_a_changed_file_is_refused_with_both_hashes_until_accepted(original: Pat
     small_checkpoint(original, seed=1)
     second = sha256(original)
     remove(ENTRY)
-    with pytest.raises(DownloadError, match=rf"SHA-256 {second}.* instead of {first}.*--accept-changed"):
+    with pytest.raises(DownloadError, match=rf"SHA-256 {second}.* instead of {first}.*`accept_changed`"):
         fetch(ENTRY, source=str(original))
     assert not is_available(ENTRY)
     fetched = fetch(ENTRY, source=str(original), accept_changed=True)
