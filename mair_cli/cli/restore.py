@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 from mair_cli.cli import console, interrupts
 from mair_cli.cli.options import RestoreOptions, check_choice, check_exclusive, go_offline
 from mair_cli.cli.restore_report import Report
-from mair_cli.errors import UsageError
+from mair_cli.errors import ImageError, UsageError
 from mair_cli.restore.settings import RunSettings
 from mair_cli.tasks import Task, find_task
 
@@ -65,7 +65,7 @@ def restore(options: RestoreOptions, settings: Mapping[str, object], **more: obj
     _warn_of_other_level(restorer)
     if options.dry_run:
         for job in jobs:
-            report.planned(job)
+            _tell_plan(job, restorer, report)
         return report.exit_code
     for job in jobs:
         if job.skip:
@@ -156,6 +156,20 @@ def _load(run: RunSettings) -> Restorer:
     from mair_cli.restore.restorer import Restorer
 
     return Restorer(run)
+
+
+def _tell_plan(job: Job, restorer: Restorer, report: Report) -> None:
+    """What a run would do with one image, as far as its header tells."""
+    from mair_cli.images.io import probe
+
+    quality = None
+    if job.source.path is not None and not job.skip:
+        try:
+            quality = probe(job.source.path).jpeg_quality
+        except ImageError as error:
+            report.failed(job.source.name, str(error))
+            return
+    report.planned(job, restorer.levels(None, file_quality=quality))
 
 
 def _warn_of_other_level(restorer: Restorer) -> None:

@@ -49,12 +49,14 @@ class Report:
         if self.as_json:
             console.record({"input": name, "status": "failed", "error": console.worded(error)})
 
-    def planned(self, job: Job) -> None:
-        """Tell of a job that a dry run does not do."""
+    def planned(self, job: Job, levels: Levels) -> None:
+        """Tell of a job that a dry run does not do, and what the network would be told."""
         if self.as_json:
-            console.record({**_names(job), "status": "skipped" if job.skip else "planned"})
+            status = "skipped" if job.skip else "planned"
+            console.record({**_names(job), "status": status, **({} if job.skip else told(levels))})
             return
-        console.out(console.printable(f"{job.source.name} → {_target(job)}{' (exists, left out)' if job.skip else ''}"))
+        remark = "exists, left out" if job.skip else str(levels)
+        console.out(console.printable(f"{job.source.name} → {_target(job)}{f' ({remark})' if remark else ''}"))
 
     def skipped(self, job: Job) -> None:
         """Tell of a job left out because its result exists."""
@@ -119,8 +121,9 @@ def _names(job: Job) -> dict[str, object]:
 def told(levels: Levels) -> dict[str, object]:
     """What the network was told, and where it came from, for JSON."""
     values: dict[str, object] = {}
-    if levels.sigma is not None:
-        values |= {"sigma": round(levels.sigma, 2), "sigma_origin": levels.sigma_origin}
+    if levels.sigma is not None or levels.sigma_origin == "estimated":  # before the image is read: None
+        sigma = None if levels.sigma is None else round(levels.sigma, 2)
+        values |= {"sigma": sigma, "sigma_origin": levels.sigma_origin}
     if levels.jpeg is not None:
         values |= {"jpeg": levels.jpeg, "jpeg_origin": levels.jpeg_origin}
     return values

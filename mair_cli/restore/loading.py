@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from mair_cli.networks import Network, NetworkConfig
 from mair_cli.runtime.device import choose_device
 from mair_cli.weights import cache, catalog, checkpoint, hashes
 
-__all__ = ["file_of", "load_network"]
+__all__ = ["file_of", "load_network", "names_a_file"]
 
 
 def load_network(
@@ -41,11 +42,16 @@ def load_network(
     if config is not None and not isinstance(config, (Mapping, NetworkConfig)):
         raise UsageError(f"`config` {config!r}: give a mapping of the network's settings.")
     place = choose_device(str(device))
-    if isinstance(source, Path) or Path(source).exists() or Path(source).name != source or Path(source).suffix:
+    if names_a_file(source):
         return checkpoint.load_network(Path(source), config, place, stripe)
     if config is not None or stripe is not None:
         raise UsageError("`config` and `stripe` belong to a file: models of the catalog know theirs.")
-    return checkpoint.load_network(file_of(catalog.find(source)), device=place)
+    return checkpoint.load_network(file_of(catalog.find(str(source))), device=place)
+
+
+def names_a_file(source: Path | str) -> bool:
+    """Whether a file is meant and not a model: it is there, or its name has a folder or an extension."""
+    return isinstance(source, Path) or os.path.exists(source) or source != Path(source).stem  # noqa: PTH110
 
 
 def file_of(entry: catalog.ModelEntry) -> Path:

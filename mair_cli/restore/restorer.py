@@ -114,7 +114,7 @@ class Restorer:
 
     def levels(
         self,
-        image: npt.NDArray[Any],
+        image: npt.NDArray[Any] | None,
         *,
         sigma: Sigma | None = None,
         jpeg: Jpeg | None = None,
@@ -123,7 +123,7 @@ class Restorer:
         """What the network will be told of an image.
 
         Args:
-            image: as for a call.
+            image: as for a call; None before it is read: a noise level that depends on it stays open.
             sigma: comes before the restorer's own setting; "auto" estimates from the image.
             jpeg: comes before the restorer's own setting; "auto" takes `file_quality`.
             file_quality: JPEG quality that the picture's own file tells; None where it is no JPEG.
@@ -145,13 +145,14 @@ class Restorer:
             quality, quality_origin = None, "nothing known"
         return Levels(level, quality, level_origin, quality_origin)
 
-    def _sigma(self, image: npt.NDArray[Any], sigma: Sigma | None) -> tuple[float | None, Origin]:
+    def _sigma(self, image: npt.NDArray[Any] | None, sigma: Sigma | None) -> tuple[float | None, Origin]:
         if not self.takes_sigma:
             if sigma is not None and self.task != "denoise":
                 self._warn_once("sigma", f"{self.model_name} cannot be told of noise: it takes no notice of `sigma`.")
             return None, "nothing known"
         if sigma == "auto":
-            return min(max(estimate_noise(image), _MIN_ESTIMATE), MAX_SIGMA), "estimated"
+            estimate = None if image is None else min(max(estimate_noise(image), _MIN_ESTIMATE), MAX_SIGMA)
+            return estimate, "estimated"
         if sigma is not None:
             return float(sigma), "told"
         if self.task in ("dejpeg", "sr") or self.scale > 1:

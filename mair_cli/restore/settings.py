@@ -188,7 +188,7 @@ class Levels:
     """What a network is told of an image, and how that is known.
 
     Attributes:
-        sigma: noise level of 255; None for a network that is not told one.
+        sigma: noise level of 255; None for a network that is not told one, or for an estimate still to be made.
         jpeg: quality, 1 to 100; None for no JPEG, or for a network that is not told.
         sigma_origin: who says so.
         jpeg_origin: who says so; "file" is the quantisation tables of the picture's own file.
@@ -201,6 +201,8 @@ class Levels:
 
     def __str__(self) -> str:
         """For people, such as "σ 12.3 (estimated), JPEG 75 (file)"; empty where nothing is told."""
-        parts = [f"σ {self.sigma:.1f} ({self.sigma_origin})"] if self.sigma_origin != "nothing known" else []
+        parts = []
+        if self.sigma_origin != "nothing known":
+            parts.append("σ by the image" if self.sigma is None else f"σ {self.sigma:.1f} ({self.sigma_origin})")
         parts += [f"JPEG {self.jpeg} ({self.jpeg_origin})"] if self.jpeg is not None else []
         return ", ".join(parts)

@@ -410,3 +410,36 @@ def test_a_truncated_file_is_restored_and_told_by_the_exit_code_unless_allowed()
     assert (first.code, Path("a_mair_x2.png").exists()) == (1, True)
     assert "a.png" in first.err
     assert mair("upscale", path, "--scale", 2, "--overwrite", "--allow-truncated").code == 0
+
+
+def test_a_dry_run_tells_for_each_file_what_the_network_would_be_told() -> None:
+    for name, quality in (("a.jpg", 40), ("b.jpg", 90)):
+        drawing(40, 30).save(name, quality=quality)
+    photo("c.png", 40, 30)
+    config = config_from_mapping(
+        {**read_config(REFERENCE / "denoise.io.safetensors"), "noise_level_map": True, "jpeg_level_map": True}
+    )
+    save_checkpoint("told.safetensors", build_network(config).state_dict(), config, {})
+    command = ("denoise", "a.jpg", "b.jpg", "c.png", "--weights", "told.safetensors", "--dry-run", "--sigma")
+    assert mair(*command, "auto").text.splitlines() == [
+        "a.jpg → a_mair_denoised.jpg (σ by the image, JPEG 40 (file))",
+        "b.jpg → b_mair_denoised.jpg (σ by the image, JPEG 90 (file))",
+        "c.png → c_mair_denoised.png (σ by the image)",
+    ]
+    assert mair(*command, "5", "--jpeg", "60").text.splitlines()[1:] == [
+        "b.jpg → b_mair_s5.jpg (σ 5.0 (told), JPEG 60 (told))",
+        "c.png → c_mair_s5.png (σ 5.0 (told), JPEG 60 (told))",
+    ]
+    first = mair(*command, "auto", "--json").records[0]
+    assert (first["jpeg"], first["jpeg_origin"], first["sigma"]) == (40, "file", None)
+    assert "told.safetensors" in files()
+    assert not [name for name in files() if "_mair_" in name]
+
+
+def test_a_dry_run_finds_files_that_are_no_images() -> None:
+    photo("a.png")
+    Path("b.png").write_text("no image")
+    ran = mair("upscale", "a.png", "b.png", "--dry-run", *TINY_X4)
+    assert ran.code == 1
+    assert ran.text == "a.png → a_mair_x4.png\n"
+    assert "b.png" in ran.err
