@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -188,3 +189,27 @@ def test_help_answers_at_once() -> None:
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert 0 < min(times) < 0.8
+
+
+def test_nothing_below_the_command_line_knows_its_options() -> None:
+    """Messages name settings in backquotes, as the Python API words them; the console turns them into options."""
+    option = re.compile(r"(?<![\w`-])--[a-z][a-z-]+")
+    commands = re.compile(r"`[a-z][^`\n]*`|'pip [^'\n]*'")  # what to type in a shell is quoted whole
+    found = []
+    for name, tree in modules().items():
+        if name in FACES or folder(name) == "cli":
+            continue
+        found += [f"{name}:{line}" for line, text in texts(tree) if option.search(commands.sub("", text))]
+    assert found == []
+
+
+def texts(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Every text in a file with its line; what an f-string puts in is an ellipsis."""
+    if isinstance(tree, ast.JoinedStr):
+        parts = (str(part.value) if isinstance(part, ast.Constant) else "…" for part in tree.values)
+        yield tree.lineno, "".join(parts)
+    elif isinstance(tree, ast.Constant) and isinstance(tree.value, str):
+        yield tree.lineno, tree.value
+    else:
+        for child in ast.iter_child_nodes(tree):
+            yield from texts(child)

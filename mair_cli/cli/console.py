@@ -149,7 +149,7 @@ def table(
         alignment: Literal["left", "right"] = "right" if numeric else "left"
         shown.add_column(heading, justify=alignment, overflow="fold", no_wrap=names_first and index == 0)
     for row in rows:
-        shown.add_row(*(Text(printable(cell)) for cell in row))
+        shown.add_row(*(Text(printable(worded(cell))) for cell in row))
     with _beside_bars():
         _console(to_stdout=to_stdout).print(shown)
 

@@ -197,7 +197,7 @@ def _in_data_dir(name: str, known: BenchmarkSet | None, data_dir: Path | None) -
         data_dir = expanded(named)
         origin = "MAIR_DATA_DIR"
     else:
-        origin = "--data-dir"
+        origin = "`data_dir`"
     if not data_dir.is_dir():
         raise UsageError(f"{origin}: {data_dir} is not a folder")
     if Path(name).name != name:

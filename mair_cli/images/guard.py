@@ -71,7 +71,7 @@ class Limit:
             count = f", {frames} frames," if frames > 1 else ""
             raise ImageError(
                 f"{name}: {width}×{height}{count}{times} makes {_megapixels(made)}, more than the limit of "
-                f"{_megapixels(self.pixels)}; --max-pixels raises it"
+                f"{_megapixels(self.pixels)}; `max_pixels` raises it"
             )
 
     @property
@@ -162,7 +162,7 @@ def decoding(name: str) -> Iterator[None]:
                 yield
         except Image.DecompressionBombError as error:
             raise ImageError(
-                f"{name}: it holds a picture larger than its header says, above the limit; --max-pixels raises it"
+                f"{name}: it holds a picture larger than its header says, above the limit; `max_pixels` raises it"
             ) from error
         except DAMAGE as error:
             raise ImageError(f"{name}: cannot be read: {_reason(error)}") from error

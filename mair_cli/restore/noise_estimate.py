@@ -55,7 +55,7 @@ def estimate_noise(image: npt.NDArray[Any]) -> float:
     """
     if min(image.shape[:2]) < _SMALLEST_SIDE:
         raise UsageError(
-            f"--sigma auto: an image must be at least {_SMALLEST_SIDE} pixels wide and high: give a number."
+            f"`sigma` auto: an image must be at least {_SMALLEST_SIDE} pixels wide and high: give a number."
         )
     channels = _distinct(image if image.ndim == 3 else image[..., None])
     flattest = _flattest_noise(channels)

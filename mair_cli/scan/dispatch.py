@@ -88,7 +88,7 @@ def _resolve(name: str, device: str) -> str:
     backend = _backend(name)
     obstacle = backend.unavailable()
     if obstacle is None and backend.rank(device) is None:
-        obstacle = f"it takes no tensors from {device}. Choose another --device or --backend."
+        obstacle = f"it takes no tensors from {device}. Choose another `device` or `backend`."
     if obstacle is not None:
         raise BackendError(f"The back end {name!r} cannot be used: {obstacle}")
     return name

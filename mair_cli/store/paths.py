@@ -60,4 +60,4 @@ def check_online(what: str, *, offline: bool = False, way_out: str = "") -> None
         OfflineError: network requests are forbidden, by `offline` or by `MAIR_OFFLINE`.
     """
     if offline or offline_requested():
-        raise OfflineError(f"{what}: going online is forbidden (--offline or MAIR_OFFLINE).{way_out}")
+        raise OfflineError(f"{what}: going online is forbidden (`offline` or MAIR_OFFLINE).{way_out}")

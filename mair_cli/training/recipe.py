@@ -366,12 +366,12 @@ def parse_value(text: str) -> object:
 def _apply_override(mapping: dict[str, object], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
-        raise UsageError(f"--set {override!r}: write it as section.key=value, such as training.steps=1000")
+        raise UsageError(f"`set` {override!r}: write it as section.key=value, such as training.steps=1000")
     *sections, last = key.strip().split(".")
     target = mapping
     for section in sections:
         child = target.setdefault(section, {})
         if not isinstance(child, dict):
-            raise UsageError(f"--set {override!r}: {section!r} is not a section")
+            raise UsageError(f"`set` {override!r}: {section!r} is not a section")
         target = child
     target[last] = parse_value(text)

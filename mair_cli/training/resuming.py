@@ -41,7 +41,7 @@ _HARMLESS = {
 def refuse_to_overwrite(settings: Settings) -> None:
     """Raise UsageError when the run folder holds a run already."""
     if (settings.folder / STATE_FILE).exists():
-        raise UsageError(f"{settings.folder} holds a run already: go on with --resume, or choose another --output")
+        raise UsageError(f"{settings.folder} holds a run already: go on with `resume`, or choose another `output`")
 
 
 @contextmanager
@@ -54,7 +54,7 @@ def sole_user(folder: Path) -> Iterator[None]:
         with disk_errors_as(TrainingError, f"cannot write {folder}", ""):
             ours = stack.enter_context(exclusive(folder / LOCK_FILE))
         if not ours:
-            raise TrainingError(f"another process is training in {folder}: wait for it, or choose another --output")
+            raise TrainingError(f"another process is training in {folder}: wait for it, or choose another `output`")
         yield
 
 
@@ -66,7 +66,7 @@ def check_same_run(state: TrainingState, settings: Settings) -> None:
     for key in changed:
         change = f"{key} was {reprlib.repr(then.get(key))} and is now {now.get(key)!r}"
         if key in ("task", "training.optimizer") or key.startswith("network."):
-            raise TrainingError(f"cannot resume: {change}; choose another --output, or training.start_from")
+            raise TrainingError(f"cannot resume: {change}; choose another `output`, or training.start_from")
         logger.warning("resuming with other settings: %s; the curve differs from an uninterrupted run", change)
 
 

@@ -114,7 +114,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 
     Raises TrainingError when the disk is full or the folder cannot be written; the file's previous content is intact.
     """
-    way_out = "; make room or choose another --output, then go on with --resume"
+    way_out = "; make room or choose another `output`, then go on with `resume`"
     if path.exists():
         way_out += " (the previous file is intact)"
     with disk_errors_as(TrainingError, f"cannot save {path}", way_out), atomic_write(path) as stream:

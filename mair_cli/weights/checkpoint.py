@@ -276,5 +276,5 @@ def infer_settings(path: Path, state: Mapping[str, Tensor], stripe: int | None) 
         return settings
     stripe = stripe or kind.published_stripe(settings)
     if stripe is None:
-        raise CheckpointError(f"The stripe width of {path} cannot be read from it: say --stripe 4 or --stripe 8.")
+        raise CheckpointError(f"The stripe width of {path} cannot be read from it: say `stripe` 4 or `stripe` 8.")
     return settings | {"scan_len": stripe}

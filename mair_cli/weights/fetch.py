@@ -169,7 +169,7 @@ def _check_hash(entry: ModelEntry, seen: FileHash, must_be: FileHash | None) -> 
     if must_be is not None and must_be != seen:
         raise DownloadError(
             f"this is not the file first seen as {entry.name}: SHA-256 {seen.sha256} ({seen.size} bytes) instead of "
-            f"{must_be.sha256} ({must_be.size} bytes). If you trust it, add --accept-changed"
+            f"{must_be.sha256} ({must_be.size} bytes). If you trust it, add `accept_changed`"
         )
 
 

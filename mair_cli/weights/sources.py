@@ -53,7 +53,7 @@ def all_sources(named: str | None) -> Iterator[WeightSource]:
         UsageError: `--from` or `MAIR_MIRROR` names nothing that can be used.
     """
     if named is not None:
-        source = parse_source(named, "--from")
+        source = parse_source(named, "`from`")
         yield source
         if source.exact:
             return

@@ -159,7 +159,7 @@ def test_what_cannot_be_found_says_the_way_out(tmp_path: Path, monkeypatch: pyte
         locate_set("Set6", task="sr", scale=4)
     with pytest.raises(UsageError, match=r"manga109\.org"):
         locate_set("Manga109", task="sr", scale=4)
-    with pytest.raises(UsageError, match="--data-dir"):
+    with pytest.raises(UsageError, match="`data_dir`"):
         locate_set("Set5", task="sr", scale=4, data_dir=tmp_path / "nowhere")
     with pytest.raises(OfflineError, match="10 of 10 files"):
         locate_set("Set5", task="sr", scale=4, offline=True)

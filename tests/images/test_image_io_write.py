@@ -400,7 +400,7 @@ def test_the_bound_counts_output_pixels_and_names_its_flag(tmp_path: Path) -> No
     path = tmp_path / "a.png"
     write_picture(Picture(np.zeros((20, 30), np.uint8)), path, "png")
     assert read_picture(path, max_output_pixels=600 * 16, scale=4)
-    with pytest.raises(ImageError, match=r"a\.png: 30×20 ×4 makes 9,600 pixels, .* 9,599 pixels; --max-pixels"):
+    with pytest.raises(ImageError, match=r"a\.png: 30×20 ×4 makes 9,600 pixels, .* 9,599 pixels; `max_pixels`"):
         read_picture(path, max_output_pixels=600 * 16 - 1, scale=4)
 
 

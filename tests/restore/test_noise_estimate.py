@@ -57,7 +57,7 @@ def test_flat_and_white_images_have_no_noise_and_are_no_trouble() -> None:
 
 @pytest.mark.parametrize("shape", [(23, 100, 3), (100, 23), (1, 1)])
 def test_too_small_an_image_asks_for_a_number(shape: tuple[int, ...]) -> None:
-    with pytest.raises(UsageError, match="--sigma auto"):
+    with pytest.raises(UsageError, match="`sigma` auto"):
         estimate_noise(np.zeros(shape, np.uint8))
 
 

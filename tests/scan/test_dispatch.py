@@ -79,7 +79,7 @@ def test_the_back_end_of_a_device_comes_before_what_is_carried_elsewhere(made_up
 
 @pytest.mark.usefixtures("made_up")
 def test_a_back_end_that_does_not_take_the_tensors_is_refused_with_a_way_out() -> None:
-    with pytest.raises(BackendError, match=r"takes no tensors from cpu.*--device or --backend"):
+    with pytest.raises(BackendError, match=r"takes no tensors from cpu.*`device` or `backend`"):
         resolve_backend("made-up", torch.device("cpu"))
 
 

@@ -117,7 +117,7 @@ def test_data_beyond_the_kernels_offsets_is_refused_before_any_is_moved() -> Non
         projections=inputs.projections.expand(1, length, 4, 3),
         order=inputs.order.expand(4, length),
     )
-    with pytest.raises(BackendError, match="--tile"):
+    with pytest.raises(BackendError, match="`tile`"):
         BACKEND.scan(huge)
 
 
@@ -125,7 +125,7 @@ def _reason() -> str:
     reason = BACKEND.unavailable()
     assert reason is not None
     assert "\n" not in reason
-    assert "--backend" in reason
+    assert "`backend`" in reason
     return reason
 
 

@@ -116,7 +116,7 @@ def test_without_a_gpu_it_says_so_and_computes_nothing() -> None:
     reason = BACKEND.unavailable()
     assert reason is not None
     assert "GPU" in reason
-    assert "--backend" in reason
+    assert "`backend`" in reason
     with pytest.raises(BackendError, match="cpu"):
         BACKEND.scan(scan_inputs(ScanCase(1, 1, 1, 2, 1, 1)))
 

@@ -262,7 +262,7 @@ def test_offline_opens_no_socket(way: str, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(socket, "create_connection", forbidden)
     if way == "environment":
         monkeypatch.setenv("MAIR_OFFLINE", "1")
-    with pytest.raises(OfflineError, match="--offline"):
+    with pytest.raises(OfflineError, match="`offline`"):
         fetch_file("http://127.0.0.1:9/f", tmp_path / "t", offline=way == "argument")
 
 

@@ -85,7 +85,7 @@ def test_an_unknown_user_without_home_restores_with_bundled_weights(tmp_path: Pa
 @pytest.mark.parametrize("value", ["1", "yes", "true", "on", "anything"])
 def test_the_environment_forbids_the_network(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAIR_OFFLINE", value)
-    with pytest.raises(OfflineError, match=r"^x is not here: .* \(--offline or MAIR_OFFLINE\)\. y$"):
+    with pytest.raises(OfflineError, match=r"^x is not here: .* \(`offline` or MAIR_OFFLINE\)\. y$"):
         check_online("x is not here", way_out=" y")
 
 

@@ -136,7 +136,7 @@ def test_a_full_disk_ends_the_run_and_the_saved_state_still_resumes(tmp_path: Pa
     recipe = settings(tmp_path, validation={"holdout": 0})
     run(recipe, stop_after_seconds=0)
     kept = (recipe.folder / STATE_FILE).read_bytes()
-    with small_disk(len(kept) // 2), pytest.raises(TrainingError, match=r"state\.pt.*--resume.*intact"):
+    with small_disk(len(kept) // 2), pytest.raises(TrainingError, match=r"state\.pt.*`resume`.*intact"):
         run(recipe, resume=True)
     assert (recipe.folder / STATE_FILE).read_bytes() == kept
     assert not list(recipe.folder.glob(".*tmp"))
@@ -212,7 +212,7 @@ def test_a_rehearsal_finds_what_a_run_would_and_writes_nothing(tmp_path: Path) -
     with pytest.raises(CheckpointError, match=r"bad\.safetensors"):
         rehearse(settings(tmp_path, training={"start_from": str(tmp_path / "bad.safetensors")}), CPU)
     run(recipe, stop_after_seconds=0)
-    with pytest.raises(UsageError, match="--resume"):
+    with pytest.raises(UsageError, match="`resume`"):
         rehearse(recipe, CPU)
     assert rehearse(recipe, CPU, resume=True).step == 1
     with pytest.raises(TrainingError, match="embed_dim"):

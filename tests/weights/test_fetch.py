@@ -118,7 +118,7 @@ def test_a_hugging_face_repository_is_understood(
     "text", ["./nowhere", "/not/there.pth", "folder/missing.pth", "word", "ftp://a/b", "a/b/c", ""]
 )
 def test_a_source_that_is_none_says_what_could_be_one(text: str) -> None:
-    with pytest.raises(UsageError, match=r"--from .*Hugging Face repository"):
+    with pytest.raises(UsageError, match=r"`from` .*Hugging Face repository"):
         parse_source(text, "--from")
 
 
@@ -226,7 +226,7 @@ def test_a_changed_file_is_refused_with_both_hashes_until_accepted(original: Pat
     small_checkpoint(original, seed=1)
     second = sha256(original)
     remove(ENTRY)
-    with pytest.raises(DownloadError, match=rf"SHA-256 {second}.* instead of {first}.*--accept-changed"):
+    with pytest.raises(DownloadError, match=rf"SHA-256 {second}.* instead of {first}.*`accept_changed`"):
         fetch(ENTRY, source=str(original))
     assert not is_available(ENTRY)
     fetched = fetch(ENTRY, source=str(original), accept_changed=True)
@@ -331,7 +331,7 @@ def test_offline_takes_files_and_folders_and_opens_no_socket(original: Path, mon
 
     monkeypatch.setattr(socket, "socket", forbidden)
     monkeypatch.setattr(socket, "create_connection", forbidden)
-    with pytest.raises(OfflineError, match=r"--offline.*\nBy hand"):
+    with pytest.raises(OfflineError, match=r"`offline`.*\nBy hand"):
         fetch(ENTRY, offline=True)
     monkeypatch.setenv("MAIR_OFFLINE", "1")
     with pytest.raises(OfflineError):

@@ -30,9 +30,9 @@ class NumbaBackend(Backend):
             import numba
         except (ImportError, ValueError, RuntimeError, OSError) as error:
             reason = " ".join(str(error).split())[:160].rstrip(".")
-            return f"numba does not load ({reason}). Check the NUMBA_ variables, or choose --backend reference."
+            return f"numba does not load ({reason}). Check the NUMBA_ variables, or choose `backend` reference."
         if numba.config.DISABLE_JIT:
-            return "NUMBA_DISABLE_JIT forbids compiling. Unset it, or choose --backend reference."
+            return "NUMBA_DISABLE_JIT forbids compiling. Unset it, or choose `backend` reference."
         return None
 
     def place(self, device: str) -> str:

@@ -37,25 +37,25 @@ class MambaSsmBackend(Backend):
     def unavailable(self) -> str | None:
         """Whether there is a GPU, and a module that loads and has the known signatures."""
         if not torch.cuda.is_available():
-            return "it needs a GPU that PyTorch can use, and there is none. Choose --backend numba or reference."
+            return "it needs a GPU that PyTorch can use, and there is none. Choose `backend` numba or reference."
         try:
             module = _compiled_module()
         except ModuleNotFoundError:
             return (
                 "mamba-ssm's compiled module is not installed. Run 'pip install --no-build-isolation mamba-ssm' "
-                "(needs the CUDA compiler), or choose --backend triton."
+                "(needs the CUDA compiler), or choose `backend` triton."
             )
         except (ImportError, OSError) as error:
             reason = " ".join(str(error).split())[:160]
             return (
-                f"{_MODULE} does not load ({reason}). Reinstall mamba-ssm for this PyTorch, or choose --backend triton."
+                f"{_MODULE} does not load ({reason}). Reinstall mamba-ssm for this PyTorch, or choose `backend` triton."
             )
         for name, expected in _ARGUMENTS.items():
             found = _argument_count(getattr(module, name, None))
             if found not in (None, expected):
                 return (
                     f"this {_MODULE}.{name} takes {found} arguments instead of {expected}. "
-                    "Install mamba-ssm 2.2 or 2.3, or choose --backend triton."
+                    "Install mamba-ssm 2.2 or 2.3, or choose `backend` triton."
                 )
         return None
 
@@ -70,10 +70,10 @@ class MambaSsmBackend(Backend):
         directions, states = dt_weight.shape[0], inputs.states
         if states > _MOST_STATES:
             raise BackendError(
-                f"mamba-ssm computes at most {_MOST_STATES} states, not {states}; choose --backend triton."
+                f"mamba-ssm computes at most {_MOST_STATES} states, not {states}; choose `backend` triton."
             )
         if batch * directions * channels * length >= _MOST_ELEMENTS:
-            raise BackendError("The batch is too large for mamba-ssm; choose a smaller --tile or --backend triton.")
+            raise BackendError("The batch is too large for mamba-ssm; choose a smaller `tile` or `backend` triton.")
 
         with torch.autocast(u.device.type, enabled=False):
             paths = order.long()

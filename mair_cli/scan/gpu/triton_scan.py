@@ -53,14 +53,14 @@ class TritonBackend(Backend):
         try:
             kernels = _kernels()
         except ImportError as error:
-            return f"Triton cannot be imported ({error}). Run 'pip install triton', or choose another --backend."
+            return f"Triton cannot be imported ({error}). Run 'pip install triton', or choose another `backend`."
         if _interpreted(kernels):
             return None
         if not torch.cuda.is_available():
-            return "it needs a GPU that PyTorch can use, and there is none. Choose --backend numba or reference."
+            return "it needs a GPU that PyTorch can use, and there is none. Choose `backend` numba or reference."
         if torch.version.hip is None and torch.cuda.get_device_capability() < _OLDEST_CAPABILITY:
             return (
-                f"Triton does not support {torch.cuda.get_device_name()}. Choose --backend reference or --device cpu."
+                f"Triton does not support {torch.cuda.get_device_name()}. Choose `backend` reference or `device` cpu."
             )
         return _launcher_obstacle()
 
@@ -71,7 +71,7 @@ class TritonBackend(Backend):
             BackendError: the tensors are not on a GPU (and Triton does not interpret).
         """
         if not inputs.u.is_cuda and not _interpreted(_kernels()):
-            raise BackendError(f"Triton computes on a GPU, not on {inputs.u.device.type}; choose another --backend.")
+            raise BackendError(f"Triton computes on a GPU, not on {inputs.u.device.type}; choose another `backend`.")
         return scan_tiled(inputs, DEFAULT_TILING)
 
 
@@ -86,7 +86,7 @@ def _launcher_obstacle() -> str | None:
         triton.runtime.driver.active.get_current_target()
     except (RuntimeError, OSError, ImportError, AssertionError, subprocess.CalledProcessError) as error:
         reason = " ".join(str(error).split())[:160]
-        return f"Triton cannot start ({reason}). Install a C compiler such as gcc, or choose --backend reference."
+        return f"Triton cannot start ({reason}). Install a C compiler such as gcc, or choose `backend` reference."
     return None
 
 

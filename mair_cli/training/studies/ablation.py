@@ -75,7 +75,7 @@ def make_variants(
         UsageError: a setting is unknown or a value not allowed, or there are no axes.
     """
     if not axes:
-        raise UsageError("an ablation needs at least one setting to vary: --vary network.scan_pattern=nested,raster")
+        raise UsageError("an ablation needs at least one setting to vary: `vary` network.scan_pattern=nested,raster")
     if one_at_a_time:
         changes = [{}, *({key: value} for key, values in axes.items() for value in values)]
     else:
@@ -162,7 +162,7 @@ def _set(mapping: dict[str, object], key: str, value: object) -> None:
     for section in sections:
         child = target.get(section)
         if not isinstance(child, dict):
-            raise UsageError(f"--vary {key}: there is no section {section!r}")
+            raise UsageError(f"`vary` {key}: there is no section {section!r}")
         target = child
     target[last] = value
 
