@@ -11,18 +11,8 @@ import typer
 
 from mair_cli.cli import completion, console
 from mair_cli.cli.benchmark_results import Targets, show, write
-from mair_cli.cli.options import (
-    NETWORK,
-    OUTPUT,
-    SPEED,
-    Offline,
-    Quiet,
-    Verbose,
-    check_choice,
-    go_offline,
-    parse_tile,
-    with_run_options,
-)
+from mair_cli.cli.options import NETWORK, OUTPUT, SPEED, Offline, Quiet, Verbose, with_run_options
+from mair_cli.cli.values import check_choice, go_offline, parse_tile
 from mair_cli.errors import UsageError
 from mair_cli.restore.settings import RunSettings
 from mair_cli.tasks import TASKS

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mair_cli.cli.options import JpegLevel, RestoreOptions, parse_jpeg, with_restore_options
+from mair_cli.cli.options import JpegLevel, RestoreOptions, with_restore_options
+from mair_cli.cli.values import parse_jpeg
 
 
 @with_restore_options

@@ -6,15 +6,8 @@ from typing import Annotated
 
 import typer
 
-from mair_cli.cli.options import (
-    JpegLevel,
-    RestoreOptions,
-    ShortSigmaLevel,
-    check_exclusive,
-    parse_jpeg,
-    parse_sigma,
-    with_restore_options,
-)
+from mair_cli.cli.options import JpegLevel, RestoreOptions, ShortSigmaLevel, with_restore_options
+from mair_cli.cli.values import check_exclusive, parse_jpeg, parse_sigma
 from mair_cli.errors import UsageError
 
 

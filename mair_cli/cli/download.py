@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mair_cli.cli import completion, console
-from mair_cli.cli.options import Offline, Quiet, Verbose, check_choice, check_exclusive, go_offline
+from mair_cli.cli.options import Offline, Quiet, Verbose
+from mair_cli.cli.values import check_choice, check_exclusive, go_offline
 from mair_cli.errors import MairError, UsageError
 from mair_cli.store.trace import log_traceback
 from mair_cli.tasks import TASKS

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from mair_cli.cli import console, interrupts
-from mair_cli.cli.options import RestoreOptions, check_choice, check_exclusive, go_offline
+from mair_cli.cli.options import RestoreOptions
 from mair_cli.cli.restore_report import Report
+from mair_cli.cli.values import check_choice, check_exclusive, go_offline
 from mair_cli.errors import ImageError, UsageError
 from mair_cli.restore.settings import RunSettings
 from mair_cli.tasks import Task, find_task

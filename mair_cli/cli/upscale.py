@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-from mair_cli.cli.options import (
-    JpegLevel,
-    RestoreOptions,
-    ScaleValue,
-    SigmaLevel,
-    parse_jpeg,
-    parse_scale,
-    parse_sigma,
-    with_restore_options,
-)
+from mair_cli.cli.options import JpegLevel, RestoreOptions, ScaleValue, SigmaLevel, with_restore_options
+from mair_cli.cli.values import parse_jpeg, parse_scale, parse_sigma
 
 
 @with_restore_options
