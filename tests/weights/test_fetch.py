@@ -118,19 +118,19 @@ def test_a_hugging_face_repository_is_understood(
     "text", ["./nowhere", "/not/there.pth", "folder/missing.pth", "word", "ftp://a/b", "a/b/c", ""]
 )
 def test_a_source_that_is_none_says_what_could_be_one(text: str) -> None:
-    with pytest.raises(UsageError, match=r"`from` .*Hugging Face repository"):
+    with pytest.raises(UsageError, match=r"^--from .*Hugging Face repository"):
         parse_source(text, "--from")
 
 
 @pytest.mark.parametrize(
     "text", ["http://[::1/", "https://", "http://host:port/f", "http://h:99999/f.pth", "HTTP:///f"]
 )
-@pytest.mark.parametrize("flag", ["--from", "MAIR_MIRROR", "HF_ENDPOINT"])
+@pytest.mark.parametrize("flag", ["`from`", "MAIR_MIRROR", "HF_ENDPOINT"])
 def test_an_address_that_is_none_is_a_usage_error(text: str, flag: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if flag != "--from":
+    if flag != "`from`":
         monkeypatch.setenv(flag, text)
     with pytest.raises(UsageError, match=rf"^{flag} .*not a web address"):
-        fetch(ENTRY, source=text if flag == "--from" else "a/b" if flag == "HF_ENDPOINT" else None)
+        fetch(ENTRY, source=text if flag == "`from`" else "a/b" if flag == "HF_ENDPOINT" else None)
 
 
 def test_secrets_in_addresses_are_never_shown(
