@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-BACKENDS = ("auto", "mamba-ssm", "triton", "numba", "reference")
-
 
 def models(incomplete: str) -> list[str]:
     """Names in the catalog, and auto."""

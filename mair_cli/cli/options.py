@@ -17,6 +17,7 @@ from typer.models import OptionInfo
 from mair_cli.cli import completion
 from mair_cli.cli.values import parse_tile
 from mair_cli.restore.settings import PRECISIONS, SMALLEST_TILE, RunSettings
+from mair_cli.scan.registry import BACKENDS
 
 OUTPUT = "Output"
 NETWORK = "Network"
@@ -209,8 +210,8 @@ Backend = Annotated[
     str,
     typer.Option(
         "--backend",
-        autocompletion=completion.one_of(*completion.BACKENDS),
-        metavar="auto|mamba-ssm|triton|numba|reference",
+        autocompletion=completion.one_of("auto", *BACKENDS),
+        metavar="|".join(("auto", *BACKENDS)),
         rich_help_panel=SPEED,
         help="What computes the selective scan; `mair doctor` shows which work here.",
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 from functools import cache
-from typing import Final, cast
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from torch import Tensor
 from mair_cli.errors import BackendError
 from mair_cli.scan.backend import LAST_RESORT, Backend, shuffle_attention
 from mair_cli.scan.inputs import Gate, ScanInputs
+from mair_cli.scan.registry import BACKENDS, MODULES
 
 __all__ = [
     "BACKENDS",
@@ -27,15 +28,6 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
-
-_MODULES: Final[dict[str, str]] = {
-    "mamba-ssm": "mair_cli.scan.gpu.mamba_ssm_scan",
-    "triton": "mair_cli.scan.gpu.triton_scan",
-    "numba": "mair_cli.scan.cpu.numba_scan",
-    "reference": "mair_cli.scan.reference",
-}
-BACKENDS: Final = tuple(_MODULES)
-"""Names of the back ends; `auto` takes the one that ranks first for the tensors' device and works."""
 
 
 def selective_scan(inputs: ScanInputs, *, backend: str = "auto") -> Tensor:
@@ -83,7 +75,7 @@ def describe_backend(name: str, device: torch.device) -> str:
 def _resolve(name: str, device: str) -> str:
     if name == "auto":
         return _first_usable(device)
-    if name not in _MODULES:
+    if name not in MODULES:
         raise BackendError(f"Unknown back end {name!r}; choose auto or one of {', '.join(BACKENDS)}.")
     backend = _backend(name)
     obstacle = backend.unavailable()
@@ -96,7 +88,7 @@ def _resolve(name: str, device: str) -> str:
 
 def _first_usable(device: str) -> str:
     """The back end that ranks first for tensors on `device`; where that is the last resort, the log tells why."""
-    ranks = {name: _backend(name).rank(device) for name in _MODULES}
+    ranks = {name: _backend(name).rank(device) for name in MODULES}
     obstacles: list[str] = []
     for rank, name in sorted((rank, name) for name, rank in ranks.items() if rank is not None):
         obstacle = _backend(name).unavailable()
@@ -110,4 +102,4 @@ def _first_usable(device: str) -> str:
 
 def _backend(name: str) -> Backend:
     """Loaded on first use: some need much that others do not."""
-    return cast(Backend, importlib.import_module(_MODULES[name]).BACKEND)
+    return cast(Backend, importlib.import_module(MODULES[name]).BACKEND)
