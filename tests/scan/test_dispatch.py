@@ -45,7 +45,7 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[MadeUpBackend]:
     backend = MadeUpBackend()
     module.__dict__["BACKEND"] = backend
     monkeypatch.setitem(sys.modules, "made_up_scan", module)
-    monkeypatch.setitem(dispatch._MODULES, "made-up", "made_up_scan")
+    monkeypatch.setitem(dispatch.MODULES, "made-up", "made_up_scan")
     dispatch._resolve.cache_clear()
     yield backend
     dispatch._resolve.cache_clear()
