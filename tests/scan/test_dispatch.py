@@ -14,7 +14,7 @@ from scan_cases import ScanCase, scan_inputs
 from torch import Tensor
 
 from mair_cli.errors import BackendError
-from mair_cli.scan import dispatch
+from mair_cli.scan import dispatch, registry
 from mair_cli.scan.backend import Backend
 from mair_cli.scan.dispatch import backend_status, describe_backend, resolve_backend, selective_scan
 from mair_cli.scan.inputs import ScanInputs
@@ -45,7 +45,7 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[MadeUpBackend]:
     backend = MadeUpBackend()
     module.__dict__["BACKEND"] = backend
     monkeypatch.setitem(sys.modules, "made_up_scan", module)
-    monkeypatch.setitem(dispatch.MODULES, "made-up", "made_up_scan")
+    monkeypatch.setitem(registry.MODULES, "made-up", "made_up_scan")
     dispatch._resolve.cache_clear()
     yield backend
     dispatch._resolve.cache_clear()
