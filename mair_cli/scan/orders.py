@@ -48,11 +48,8 @@ class BoundedCache(Generic[Key, Value]):
         self._limit, self._size, self._always = limit, size, always
         self._values: OrderedDict[Key, Value] = OrderedDict()
         self._lock = Lock()
-
-    @property
-    def held(self) -> int:
+        self.held = 0
         """Bytes in the cache."""
-        return sum(map(self._size, self._values.values()))
 
     def get(self, key: Key, make: Callable[[], Value]) -> Value:
         """The value of a key, made if it is not there."""
@@ -62,9 +59,13 @@ class BoundedCache(Generic[Key, Value]):
                 return self._values[key]
         value = make()
         with self._lock:
-            value = self._values.setdefault(key, value)
+            if key not in self._values:  # another thread may have been faster
+                self._values[key] = value
+                self.held += self._size(value)
+            value = self._values[key]
             while len(self._values) > self._always and self.held > self._limit:
-                self._values.popitem(last=False)
+                _, oldest = self._values.popitem(last=False)
+                self.held -= self._size(oldest)
         return value
 
 

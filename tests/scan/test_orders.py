@@ -81,18 +81,17 @@ def _nested(height: int, width: int, stripe: int, shift: int) -> list[tuple[int,
     return path
 
 
-@pytest.mark.parametrize("stripe", range(1, 17))
+@pytest.mark.parametrize("stripe", [*range(1, 13), 16])
 @pytest.mark.parametrize("shifted", [False, True])
 def test_orders_of_all_small_grids_are_those_that_the_documentation_tells(stripe: int, shifted: bool) -> None:
     shift = stripe // 2 if shifted else 0
     for height in range(1, 25):
         for width in range(1, 25):
-            across = _nested(height, width, stripe, shift)
-            down = [(y, x) for x, y in _nested(width, height, stripe, shift)]
-            turned = [[(height - 1 - y, width - 1 - x) for y, x in path] for path in (across, down)]
-            expected = [[y * width + x for y, x in path] for path in (across, turned[0], down, turned[1])]
-            actual = scan_orders(height, width, stripe, shifted)
-            np.testing.assert_array_equal(actual, expected, err_msg=f"{height}×{width}")
+            across = np.array(_nested(height, width, stripe, shift))
+            down = np.array(_nested(width, height, stripe, shift))[:, ::-1]
+            corner = [height - 1, width - 1]
+            expected = [path @ [width, 1] for path in (across, corner - across, down, corner - down)]
+            assert np.array_equal(scan_orders(height, width, stripe, shifted), expected), f"{height}×{width}"
 
 
 # Worked out by running the published code: a shift wider than the grid leaves every row to run from left to right.
@@ -122,12 +121,12 @@ def test_a_cache_may_be_made_to_hold_the_latest_whatever_their_size() -> None:
 
 def test_orders_of_many_large_images_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (scan_order_module, blocks):
-        monkeypatch.setattr(module._orders, "_limit", 1 << 20)
-    for height in range(200, 240):
+        monkeypatch.setattr(module._orders, "_limit", 10_000)
+    for height in range(20, 30):
         for shifted in (False, True):
-            _order_tensor(height, 300, 8, shifted, "nested", torch.device("cpu"))
-    two = 2 * 4 * 4 * 239 * 300
-    assert scan_order_module._orders.held <= 1 << 20
-    assert blocks._orders.held <= max(1 << 20, two)
-    again = [_order_tensor(239, 300, 8, shifted, "nested", torch.device("cpu")) for shifted in (True, False, True)]
+            _order_tensor(height, 40, 8, shifted, "nested", torch.device("cpu"))
+    of_two = 2 * 4 * 4 * 29 * 40
+    assert scan_order_module._orders.held <= 10_000
+    assert blocks._orders.held == of_two > 10_000
+    again = [_order_tensor(29, 40, 8, shifted, "nested", torch.device("cpu")) for shifted in (True, False, True)]
     assert again[0] is again[2]
