@@ -147,7 +147,7 @@ class Restorer:
 
     def _sigma(self, image: npt.NDArray[Any] | None, sigma: Sigma | None) -> tuple[float | None, Origin]:
         if not self.takes_sigma:
-            if sigma is not None and self.task != "denoise":
+            if sigma is not None and self._inputs != "noisy":
                 self._warn_once("sigma", f"{self.model_name} cannot be told of noise: it takes no notice of `sigma`.")
             return None, "nothing known"
         if sigma == "auto":
@@ -155,9 +155,14 @@ class Restorer:
             return estimate, "estimated"
         if sigma is not None:
             return float(sigma), "told"
-        if self.task in ("dejpeg", "sr") or self.scale > 1:
+        if self.scale > 1 or self._inputs == "compressed":
             return 0.0, "nothing known"
         raise UsageError(f"{self.model_name} must be told the noise level: give `sigma`, a number or auto.")
+
+    @property
+    def _inputs(self) -> str | None:
+        """What the task's inputs have gone through, see `Task.inputs`; None without a task."""
+        return None if self.task is None else TASKS[self.task].inputs
 
     def _warn_once(self, about: str, message: str) -> None:
         if about not in self._warned:
@@ -260,8 +265,8 @@ class Restorer:
             return
         if TASKS[self.task].enlarges != (self.scale > 1):
             raise UsageError(f"{self.model_name} is no network for the task {self.task!r}: it enlarges ×{self.scale}.")
-        if self.task == "dejpeg" and not self.takes_jpeg:
-            raise UsageError(f"{self.model_name} cannot be told of JPEG compression: it is no network for dejpeg.")
+        if self._inputs == "compressed" and not self.takes_jpeg:
+            raise UsageError(f"{self.model_name} cannot be told of JPEG compression: it is no network for {self.task}.")
 
     def _function(self, levels: Levels) -> TensorFunction:
         """The network as a plain function of the image."""
