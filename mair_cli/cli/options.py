@@ -16,7 +16,8 @@ from typer.models import OptionInfo
 
 from mair_cli.cli import completion
 from mair_cli.cli.values import parse_tile
-from mair_cli.restore.settings import PRECISIONS, SMALLEST_TILE, RunSettings
+from mair_cli.restore.settings import SMALLEST_TILE, RunSettings
+from mair_cli.runtime.precision_names import PRECISIONS
 from mair_cli.scan.registry import BACKENDS
 
 OUTPUT = "Output"

@@ -14,16 +14,16 @@ from pathlib import Path, PurePath
 from typing import Any, Literal
 
 from mair_cli.errors import UsageError
+from mair_cli.runtime.precision_names import check_precision_name
 from mair_cli.tasks import SCENES, TASKS, Task, find_task
 
-__all__ = ["MAX_SIGMA", "PRECISIONS", "SMALLEST_TILE", "Jpeg", "Levels", "Origin", "RunSettings", "Sigma"]
+__all__ = ["MAX_SIGMA", "SMALLEST_TILE", "Jpeg", "Levels", "Origin", "RunSettings", "Sigma"]
 
 Sigma = float | Literal["auto"]
 Jpeg = int | Literal["auto", "off"]
 Origin = Literal["told", "file", "estimated", "nothing known"]
 
 MAX_SIGMA = 75.0
-PRECISIONS = ("fp32", "bf16", "fp16")
 SMALLEST_TILE = 16
 """Tiles are neither taken nor halved below this side: nearly all of a smaller one would be overlap."""
 
@@ -85,8 +85,7 @@ class RunSettings:
             raise UsageError("`scene` chooses a model, and `weights` names one already: leave one out.")
         if self.weights is None and (self.config is not None or self.stripe is not None):
             raise UsageError("`stripe` and `config` belong to `weights`: models of the catalog know theirs.")
-        if self.precision not in PRECISIONS:
-            raise UsageError(f"`precision` {self.precision}: choose fp32, bf16 or fp16.")
+        check_precision_name(self.precision)
         if self.threads is not None and self.threads < 1:
             raise UsageError(f"`threads` {self.threads}: give 1 or more.")
         _check_sigma(self.sigma)

@@ -6,16 +6,15 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
-from mair_cli.errors import BackendError, UsageError
+from mair_cli.errors import BackendError
+from mair_cli.runtime.precision_names import check_precision_name
 
-PRECISIONS = ("fp32", "bf16", "fp16")
 _HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def check_precision(precision: str, device: torch.device) -> None:
     """Raise UsageError for an unknown precision and BackendError for one that the device cannot compute in."""
-    if precision not in PRECISIONS:
-        raise UsageError(f"`precision` {precision}: unknown. Use {', '.join(PRECISIONS)}.")
+    check_precision_name(precision)
     if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
         raise BackendError(f"`precision` bf16: {device} cannot compute in bfloat16. Use fp16 or fp32.")
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from mair_cli.errors import UsageError
-from mair_cli.runtime.precision import PRECISIONS, arithmetic, check_precision
+from mair_cli.runtime.precision import arithmetic, check_precision
+from mair_cli.runtime.precision_names import PRECISIONS
 
 CPU = torch.device("cpu")
 
