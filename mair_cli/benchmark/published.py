@@ -67,6 +67,9 @@ def published_figures(dataset: str, protocol: Protocol) -> list[PublishedFigure]
     """What is published for this data set, task and degree, lowest PSNR first; empty where nothing is known."""
     kind = protocol.kind
     setting = {"reduced": protocol.scale, "noisy": protocol.sigma, "compressed": protocol.quality}.get(kind.inputs)
+    # Nothing is published for inputs that went through more than their task's own degradation.
+    if (protocol.sigma and kind.inputs != "noisy") or (protocol.quality and kind.inputs != "compressed"):
+        return []
     found = [
         figure
         for figure in _all_figures()

@@ -69,3 +69,11 @@ def test_jpeg_removal_has_its_methods_own_figures(quality: int, psnr: tuple[floa
         zip(("MambaIR", "MambaIRv2"), psnr, strict=True)
     )
     assert all(figure.primary and figure.dataset == "Classic5" for figure in figures)
+
+
+def test_nothing_is_published_for_inputs_degraded_further() -> None:
+    assert published_figures("Set5", Protocol("sr", 4))
+    assert published_figures("CBSD68", Protocol("denoise", sigma=25))
+    assert published_figures("Set5", Protocol("sr", 4, quality=75)) == []
+    assert published_figures("Set5", Protocol("sr", 4, sigma=10)) == []
+    assert published_figures("CBSD68", Protocol("denoise", sigma=25, quality=50)) == []
