@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -127,6 +129,10 @@ class VisionMambaModule(nn.Module):
     def _orders(self, height: int, width: int, device: torch.device) -> Tensor:
         """The scan's orders, (K, L) int32."""
         return _order_tensor(height, width, self.stripe, self.shifted, self.pattern, device)
+
+    def orders(self, height: int, width: int) -> NDArray[np.int32]:
+        """The scan's orders, (K, L)."""
+        return scan_orders(height, width, self.stripe, self.shifted, self.pattern)
 
     def _scan(self, u: Tensor, height: int, width: int) -> Tensor:
         """Scan (B, L, D) in all directions and merge them: (B, L, D), pixels in image order."""

@@ -132,23 +132,33 @@ class Frame(Network):
         Raises:
             ValueError: a level is given to a network without its map, or a denoiser is not told the noise level.
         """
-        if self.config.noise_level_map and self.config.upsampler is None and noise_level is None:
-            raise ValueError("noise_level is missing: a denoiser with a noise-level map has to be told")
-        assert isinstance(self.mean, Tensor)
-        x = (image - self.mean) * self.config.img_range
-        entry = append_level_maps(x, self.config, noise_level, jpeg_level)
+        entry, x = self.entry(image, noise_level, jpeg_level)
         shallow = self.conv_first(entry.contiguous(memory_format=torch.channels_last))
         deep = self.patch_embed(shallow.permute(0, 2, 3, 1))
         for group in self.layers:
             deep = group(deep)
         features = self.conv_after_body(self.norm(deep).permute(0, 3, 1, 2)) + shallow
-        return self._head(features, x) / self.config.img_range + self.mean
+        return self.exit(self._head(features), x)
 
-    def _head(self, features: Tensor, x: Tensor) -> Tensor:
-        """From features (B, C, H, W) to colours; `x` is the normalised input, which denoising adds."""
+    def entry(self, image: Tensor, noise_level: Level | None, jpeg_level: Level | None) -> tuple[Tensor, Tensor]:
+        """What the first convolution sees, and the colours among it; arguments as for `forward`."""
+        if self.config.noise_level_map and self.config.upsampler is None and noise_level is None:
+            raise ValueError("noise_level is missing: a denoiser with a noise-level map has to be told")
+        assert isinstance(self.mean, Tensor)
+        x = (image - self.mean) * self.config.img_range
+        return append_level_maps(x, self.config, noise_level, jpeg_level), x
+
+    def exit(self, colours: Tensor, x: Tensor) -> Tensor:
+        """From what the head gives to the result; `x` is the normalised input, which denoising adds."""
+        assert isinstance(self.mean, Tensor)
+        whole = x + colours if self.config.upsampler is None else colours
+        return whole / self.config.img_range + self.mean
+
+    def _head(self, features: Tensor) -> Tensor:
+        """From features (B, C, H, W) to colours."""
         out: Tensor
         if self.config.upsampler is None:
-            out = x + self.conv_last(features)
+            out = self.conv_last(features)
         elif self.config.upsampler == "pixelshuffledirect":
             out = self.upsample(features)
         else:

@@ -9,6 +9,7 @@ Everything here works on flat, C-contiguous float32 arrays and does not check bo
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 from llvmlite import ir
@@ -28,6 +29,8 @@ _EXP2: Final = (0.0013264727, 0.009671513, 0.055507336, 0.24022242, 0.693147, 1.
 _LOG1P: Final = (
     -0.0085391682, 0.0440894887, -0.1076815128, 0.1774522663, -0.2449545711, 0.3327547908, -0.4999740422, 0.9999998212,
 )  # fmt: skip
+# Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26: erfc(x) = t · p(t) · e^-x², t = 1 / (1 + 0.3275911 x).
+_ERFC: Final = (1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592)
 _FLAGS: Final = ("nnan", "ninf", "nsz", "contract", "afn")
 
 
@@ -45,9 +48,13 @@ class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]  # numba has no
         super().__init__(manager, kind, _FLOATS)
 
 
-def _address(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
-    data = context.make_array(kind)(context, builder, array).data
+def vector_pointer(builder: Any, data: Any, index: Any) -> Any:
+    """Where the vector data[index : index + LANES] begins."""
     return builder.bitcast(builder.gep(data, [index]), _FLOATS.as_pointer())
+
+
+def _address(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
+    return vector_pointer(builder, context.make_array(kind)(context, builder, array).data, index)
 
 
 @intrinsic
@@ -71,7 +78,8 @@ def store(_context: Any, array: Any, index: Any, _value: Any) -> Any:
     return types.void(array, types.intp, vector), generate
 
 
-def _splat(builder: Any, value: Any) -> Any:
+def splat_lanes(builder: Any, value: Any) -> Any:
+    """A number in every lane."""
     kind = ir.VectorType(value.type, LANES)
     single = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(_INT, 0))
     return builder.shuffle_vector(single, ir.Constant(kind, ir.Undefined), ir.Constant(_INTS, [0] * LANES))
@@ -88,7 +96,7 @@ def broadcast(_context: Any, array: Any, index: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array, index = arguments
         data = context.make_array(signature.args[0])(context, builder, array).data
-        return _splat(builder, builder.load(builder.gep(data, [index])))
+        return splat_lanes(builder, builder.load(builder.gep(data, [index])))
 
     return vector(array, types.intp), generate
 
@@ -98,7 +106,7 @@ def splat(_context: Any, _value: Any) -> Any:
     """The same number in every lane."""
 
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        return _splat(builder, arguments[0])
+        return splat_lanes(builder, arguments[0])
 
     return vector(types.float32), generate
 
@@ -124,6 +132,16 @@ def add(_context: Any, _a: Any, _b: Any) -> Any:
 
 
 @intrinsic
+def sub(_context: Any, _a: Any, _b: Any) -> Any:
+    """a - b, lane by lane."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.fsub(*arguments, flags=_FLAGS)
+
+    return vector(vector, vector), generate
+
+
+@intrinsic
 def mul(_context: Any, _a: Any, _b: Any) -> Any:
     """a · b, lane by lane."""
 
@@ -134,11 +152,21 @@ def mul(_context: Any, _a: Any, _b: Any) -> Any:
 
 
 @intrinsic
+def maximum(_context: Any, _a: Any, _b: Any) -> Any:
+    """The larger of a and b, lane by lane."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return _maximum(builder, *arguments)
+
+    return vector(vector, vector), generate
+
+
+@intrinsic
 def fma(_context: Any, _a: Any, _b: Any, _c: Any) -> Any:
     """a · b + c, lane by lane (fused where the processor can)."""
 
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        return _multiply_add(builder, *arguments)
+        return multiply_add(builder, *arguments)
 
     return vector(vector, vector, vector), generate
 
@@ -162,7 +190,8 @@ def total(_context: Any, _a: Any) -> Any:
     return types.float32(vector), generate
 
 
-def _multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
+def multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    """a · b + c, fused where the processor can."""
     return builder.fadd(builder.fmul(a, b, flags=_FLAGS), c, flags=_FLAGS)
 
 
@@ -170,7 +199,7 @@ def _polynomial(builder: Any, x: Any, coefficients: tuple[float, ...]) -> Any:
     """Horner's rule, highest power first."""
     result = _constant(coefficients[0])
     for coefficient in coefficients[1:]:
-        result = _multiply_add(builder, result, x, _constant(coefficient))
+        result = multiply_add(builder, result, x, _constant(coefficient))
     return result
 
 
@@ -208,9 +237,9 @@ def _softplus(builder: Any, v: Any) -> tuple[Any, Any]:
     """log(1 + eᵛ) as max(v, 0) + log1p(e^-|v|), the logarithm by a polynomial e · p(e) on (0, 1]; and e = e^-|v|."""
     positive = _maximum(builder, v, _constant(0.0))
     # v - 2·max(v, 0) = -|v|
-    negative = _multiply_add(builder, positive, _constant(-2.0), v)
+    negative = multiply_add(builder, positive, _constant(-2.0), v)
     e = _exp2(builder, builder.fmul(negative, _constant(LOG2E), flags=_FLAGS))
-    return _multiply_add(builder, e, _polynomial(builder, e, _LOG1P), positive), e
+    return multiply_add(builder, e, _polynomial(builder, e, _LOG1P), positive), e
 
 
 @intrinsic
@@ -238,3 +267,40 @@ def softplus_and_slope(_context: Any, _v: Any) -> Any:
         return context.make_tuple(builder, both, [value, slope])
 
     return both(vector), generate
+
+
+def _sigmoid(builder: Any, v: Any) -> Any:
+    one = _constant(1.0)
+    # 2^126 is the largest power that exp2 gives: below v = -87 the result is 1e-38 instead of less.
+    exponent = builder.fmul(v, _constant(-LOG2E), flags=_FLAGS)
+    smaller = builder.select(builder.fcmp_ordered("<", exponent, _constant(126.0), flags=_FLAGS), exponent, _constant(126.0))
+    return builder.fdiv(one, builder.fadd(one, _exp2(builder, smaller), flags=_FLAGS), flags=_FLAGS)
+
+
+@intrinsic
+def sigmoid(_context: Any, _v: Any) -> Any:
+    """1 / (1 + e^-v), lane by lane."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return _sigmoid(builder, arguments[0])
+
+    return vector(vector), generate
+
+
+@intrinsic
+def gelu(_context: Any, _v: Any) -> Any:
+    """v · Φ(v), lane by lane, Φ the normal distribution: Abramowitz and Stegun 7.1.26, error below 1.5e-7 · |v|."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        (v,) = arguments
+        zero, one = _constant(0.0), _constant(1.0)
+        size = _maximum(builder, v, builder.fsub(zero, v, flags=_FLAGS))
+        t = builder.fdiv(one, multiply_add(builder, size, _constant(0.3275911 / math.sqrt(2)), one), flags=_FLAGS)
+        tail = builder.fmul(_polynomial(builder, t, _ERFC), t, flags=_FLAGS)
+        square = builder.fmul(builder.fmul(v, v, flags=_FLAGS), _constant(-0.5 * LOG2E), flags=_FLAGS)
+        half_erfc = builder.fmul(builder.fmul(tail, _exp2(builder, square), flags=_FLAGS), _constant(0.5), flags=_FLAGS)
+        outside = builder.fmul(v, half_erfc, flags=_FLAGS)
+        positive = builder.fcmp_ordered(">", v, zero, flags=_FLAGS)
+        return builder.select(positive, builder.fsub(v, outside, flags=_FLAGS), outside)
+
+    return vector(vector), generate

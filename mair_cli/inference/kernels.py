@@ -1,0 +1,364 @@
+"""The steps of an inference program, as kernels that numba compiles; `run` carries a whole program out.
+
+Everything lies in one flat float32 array `a`, pixels as rows, channels last, rows padded with zeros to whole vectors
+(and kept so: a zero channel stays zero through every step). Weights lie packed in `w`. A step is a row of integers,
+see `program`; its jobs are independent of each other and take rows that stay in the cache from start to end.
+Letters as in `mair_cli.scan.inputs`; `ld` is the distance between rows.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import numba as nb
+import numpy as np
+from numpy.typing import NDArray
+
+from mair_cli.inference import tile, waiting, winograd
+from mair_cli.inference.tile import product
+from mair_cli.inference.waiting import APART, take, wait_until
+from mair_cli.inference.winograd import convolve
+from mair_cli.scan.cpu import simd
+from mair_cli.scan.cpu.compiling import compile_kernel
+from mair_cli.scan.cpu.simd import (
+    LANES,
+    add,
+    broadcast,
+    exp2,
+    fma,
+    gelu,
+    load,
+    maximum,
+    mul,
+    sigmoid,
+    softplus,
+    splat,
+    store,
+    sub,
+    total,
+    zeros,
+)
+
+f32 = np.float32
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int32]
+Longs = NDArray[np.int64]
+
+ROWS: Final = 48
+"""Pixels of one job of the row-wise steps: eight rows of register tiles."""
+DIRECTIONS: Final = 4
+CHUNK: Final = 128
+"""Most channels of one job of the scan: 16 states of 128 channels fill a quarter of a small first-level cache."""
+EPSILON: Final = f32(1e-5)
+"""Of layer norms, PyTorch's."""
+NONE: Final = -1
+
+# Kinds of steps.
+LINEAR: Final = 0
+SPREAD: Final = 1
+SCAN: Final = 2
+MERGE: Final = 3
+NORM: Final = 4
+CONVOLVE: Final = 5
+SHUFFLE: Final = 6
+UNSHUFFLE: Final = 7
+JOIN: Final = 8
+# Activations.
+SILU: Final = 1
+GELU: Final = 2
+LEAKY: Final = 3
+
+SOURCES: Final = tuple(Path(module.__file__ or "") for module in (tile, waiting, winograd, simd)) + (Path(__file__),)
+_OPTIONS: Final = {"nogil": True, "error_model": "numpy", "fastmath": {"nnan", "ninf", "nsz", "contract", "afn"}}
+
+
+@nb.njit(inline="always")
+def _normalise(a: Floats, i: int, C: int, s: Floats, o: int, width: int) -> None:
+    """A row of C channels, less its mean and over its standard deviation, padded to `width`."""
+    sums = zeros()
+    for j in range(0, width, LANES):
+        sums = add(sums, load(a, i + j))
+    mean = splat(total(sums) / f32(C))
+    sums = zeros()
+    for j in range(0, width, LANES):
+        away = sub(load(a, i + j), mean)
+        sums = fma(away, away, sums)
+        store(s, o + j, away)
+    level = total(mul(mean, mean)) / f32(LANES)  # what each padding channel has added
+    variance = (total(sums) - f32(width - C) * level) / f32(C)
+    scale = splat(f32(1) / np.sqrt(max(variance, f32(0)) + EPSILON))
+    for j in range(0, width, LANES):
+        store(s, o + j, mul(load(s, o + j), scale))
+    for d in range(C, width):
+        s[o + d] = f32(0)
+
+
+@nb.njit(inline="always")
+def _activate(a: Floats, i: int, first: int, width: int, kind: int) -> None:
+    """Channels first … width of a row, through an activation."""
+    if kind == SILU:
+        for j in range(first, width, LANES):
+            v = load(a, i + j)
+            store(a, i + j, mul(v, sigmoid(v)))
+    elif kind == GELU:
+        for j in range(first, width, LANES):
+            store(a, i + j, gelu(load(a, i + j)))
+    elif kind == LEAKY:
+        for j in range(first, width, LANES):
+            v = load(a, i + j)
+            store(a, i + j, maximum(v, mul(v, splat(f32(0.2)))))
+
+
+@nb.njit(**_OPTIONS)
+def _linear(p: Longs, job: int, w: Floats, a: Floats, s: Floats, s0: int) -> None:
+    """Rows through a linear layer; normalised before and activated after where the step says so."""
+    L, source, lds, normalised, at, K, vectors, target, ldt, kind, activated_from = p[2:13]
+    p0 = job * ROWS
+    rows = min(ROWS, L - p0)
+    if normalised:
+        width = (K + LANES - 1) // LANES * LANES
+        for m in range(rows):
+            _normalise(a, source + (p0 + m) * lds, K, s, s0 + m * width, width)
+        product(s, s0, width, rows, w, at, K, vectors, a, target + p0 * ldt, ldt)
+    else:
+        product(a, source + p0 * lds, lds, rows, w, at, K, vectors, a, target + p0 * ldt, ldt)
+    if kind:
+        for m in range(rows):
+            _activate(a, target + (p0 + m) * ldt, activated_from, vectors * LANES, kind)
+
+
+@nb.njit(**_OPTIONS)
+def _spread(p: Longs, y: int, w: Floats, a: Floats) -> None:
+    """Row y of the image: 3×3 depthwise convolution, SiLU, and the projections of the scan."""
+    H, W, source, lds, D, taps, at, vectors, u, target, ldt = p[2:13]
+    width = (D + LANES - 1) // LANES * LANES
+    bias = taps + 9 * width
+    for x in range(W):
+        o = u + (y * W + x) * width
+        i = source + (y * W + x) * lds
+        if 0 < y < H - 1 and 0 < x < W - 1:
+            above, below = i - W * lds, i + W * lds
+            for j in range(0, width, LANES):
+                v = load(w, bias + j)
+                t = taps + j
+                v = fma(load(a, above - lds + j), load(w, t), v)
+                v = fma(load(a, above + j), load(w, t + width), v)
+                v = fma(load(a, above + lds + j), load(w, t + 2 * width), v)
+                v = fma(load(a, i - lds + j), load(w, t + 3 * width), v)
+                v = fma(load(a, i + j), load(w, t + 4 * width), v)
+                v = fma(load(a, i + lds + j), load(w, t + 5 * width), v)
+                v = fma(load(a, below - lds + j), load(w, t + 6 * width), v)
+                v = fma(load(a, below + j), load(w, t + 7 * width), v)
+                v = fma(load(a, below + lds + j), load(w, t + 8 * width), v)
+                store(a, o + j, mul(v, sigmoid(v)))
+        else:
+            for j in range(0, width, LANES):
+                v = load(w, bias + j)
+                for dy in range(-1, 2):
+                    for dx in range(-1, 2):
+                        if 0 <= y + dy < H and 0 <= x + dx < W:
+                            neighbour = load(a, i + (dy * W + dx) * lds + j)
+                            v = fma(neighbour, load(w, taps + (3 * dy + dx + 4) * width + j), v)
+                store(a, o + j, mul(v, sigmoid(v)))
+    product(a, u + y * W * width, width, W, w, at, D, vectors, a, target + y * W * ldt, ldt)
+
+
+@nb.njit(**_OPTIONS)
+def _scan(p: Longs, job: int, w: Floats, a: Floats, orders: Ints, s: Floats, s0: int) -> None:
+    """One direction of the selective scan, for one chunk of channels; rates carry a factor log2(e)."""
+    L, D, R, N, u, projections, ldp, parameters, order, y, pooled, chunk, chunks = p[2:15]
+    width = (D + LANES - 1) // LANES * LANES
+    k, d0 = job // chunks, job % chunks * chunk
+    d1 = min(d0 + chunk, width)
+    own = parameters + k * (R + 2 + N) * width
+    bias, gain, rates = own + R * width, own + (R + 1) * width, own + (R + 2) * width
+    state, sums, steps = s0, s0 + N * width, s0 + (N + 1) * width
+    for i in range(d0, (N - 1) * width + d1, LANES):
+        store(s, state + i, zeros())
+    for j in range(d0, d1, LANES):
+        store(s, sums + j, zeros())
+    for l in range(L):
+        pixel = np.int64(orders[order + k * L + l])
+        row = projections + pixel * ldp + k * (R + 2 * N)
+        source, target = u + pixel * width, y + (k * L + pixel) * width
+        if N == 1:
+            for j in range(d0, d1, LANES):
+                v = load(w, bias + j)
+                for r in range(R):
+                    v = fma(broadcast(a, row + r), load(w, own + r * width + j), v)
+                step, value = softplus(v), load(a, source + j)
+                inflow = mul(mul(step, value), broadcast(a, row + R))
+                h = fma(exp2(mul(step, load(w, rates + j))), load(s, state + j), inflow)
+                store(s, state + j, h)
+                result = fma(h, broadcast(a, row + R + 1), mul(load(w, gain + j), value))
+                store(a, target + j, result)
+                store(s, sums + j, add(load(s, sums + j), result))
+            continue
+        for j in range(d0, d1, LANES):
+            v = load(w, bias + j)
+            for r in range(R):
+                v = fma(broadcast(a, row + r), load(w, own + r * width + j), v)
+            store(s, steps + j, softplus(v))
+        for j in range(d0, d1, LANES):
+            step, value = load(s, steps + j), load(a, source + j)
+            inflow, result = mul(step, value), mul(load(w, gain + j), value)
+            for n in range(N):
+                i = n * width + j
+                decay = exp2(mul(step, load(w, rates + i)))
+                h = fma(decay, load(s, state + i), mul(inflow, broadcast(a, row + R + n)))
+                store(s, state + i, h)
+                result = fma(h, broadcast(a, row + R + N + n), result)
+            store(a, target + j, result)
+            store(s, sums + j, add(load(s, sums + j), result))
+    mean = splat(f32(1) / f32(L))
+    for j in range(d0, d1, LANES):
+        store(a, pooled + k * width + j, mul(load(s, sums + j), mean))
+
+
+@nb.njit(inline="always")
+def _weigh(w: Floats, gate: int, a: Floats, pooled: int, s: Floats, o: int, width: int) -> None:
+    """Sequence shuffle attention's weights of the directions, (K, D), from their means over the image."""
+    bias = gate + DIRECTIONS * DIRECTIONS * width
+    for n in range(DIRECTIONS):
+        for j in range(0, width, LANES):
+            v = load(w, bias + n * width + j)
+            for k in range(DIRECTIONS):
+                v = fma(load(w, gate + (n * DIRECTIONS + k) * width + j), load(a, pooled + k * width + j), v)
+            store(s, o + n * width + j, sigmoid(v))
+
+
+@nb.njit(inline="always")
+def _add_scaled(s: Floats, i: int, a: Floats, x: int, w: Floats, scale: int, o_array: Floats, o: int, width: int) -> None:
+    """A row of a branch, plus the residual times the scale of each channel."""
+    for j in range(0, width, LANES):
+        store(o_array, o + j, fma(load(a, x + j), load(w, scale + j), load(s, i + j)))
+
+
+@nb.njit(**_OPTIONS)
+def _merge(p: Longs, job: int, w: Floats, a: Floats, s: Floats, s0: int) -> None:
+    """The rest of a block, row by row: merge the directions, norm, gate, project and add; then norm, MLP and add."""
+    L, D, y, pooled, gate, affine, gating, ldg, out, C, x, ldx, scale1, fc1, hidden, fc2, scale2, target = p[2:20]
+    width, wide = (D + LANES - 1) // LANES * LANES, (C + LANES - 1) // LANES * LANES
+    deep = (hidden + LANES - 1) // LANES * LANES
+    weights, merged = s0, s0 + DIRECTIONS * width
+    branch = merged + ROWS * width
+    between = branch + ROWS * wide
+    normed = between + ROWS * wide
+    inner = normed + ROWS * wide
+    _weigh(w, gate, a, pooled, s, weights, width)
+    p0 = job * ROWS
+    rows = min(ROWS, L - p0)
+    for m in range(rows):
+        o, from_y = merged + m * width, y + (p0 + m) * width
+        for j in range(0, width, LANES):
+            v = mul(load(s, weights + j), load(a, from_y + j))
+            v = fma(load(s, weights + width + j), load(a, from_y + L * width + j), v)
+            v = fma(load(s, weights + 2 * width + j), load(a, from_y + 2 * L * width + j), v)
+            v = fma(load(s, weights + 3 * width + j), load(a, from_y + 3 * L * width + j), v)
+            store(s, o + j, v)
+        _normalise(s, o, D, s, o, width)
+        g = gating + (p0 + m) * ldg
+        for j in range(0, width, LANES):
+            v = fma(load(s, o + j), load(w, affine + j), load(w, affine + width + j))
+            store(s, o + j, mul(v, load(a, g + j)))
+    product(s, merged, width, rows, w, out, D, wide // LANES, s, branch, wide)
+    for m in range(rows):
+        _add_scaled(s, branch + m * wide, a, x + (p0 + m) * ldx, w, scale1, s, between + m * wide, wide)
+        _normalise(s, between + m * wide, C, s, normed + m * wide, wide)
+    product(s, normed, wide, rows, w, fc1, C, deep // LANES, s, inner, deep)
+    for m in range(rows):
+        _activate(s, inner + m * deep, 0, deep, GELU)
+    product(s, inner, deep, rows, w, fc2, hidden, wide // LANES, s, branch, wide)
+    for m in range(rows):
+        _add_scaled(s, branch + m * wide, s, between + m * wide, w, scale2, a, target + (p0 + m) * ldx, wide)
+
+
+@nb.njit(**_OPTIONS)
+def _norm(p: Longs, job: int, w: Floats, a: Floats) -> None:
+    """Layer norm with its affine part."""
+    L, source, lds, C, affine, target, ldt = p[2:9]
+    width = (C + LANES - 1) // LANES * LANES
+    for row in range(job * ROWS, min(L, (job + 1) * ROWS)):
+        o = target + row * ldt
+        _normalise(a, source + row * lds, C, a, o, width)
+        for j in range(0, width, LANES):
+            store(a, o + j, fma(load(a, o + j), load(w, affine + j), load(w, affine + width + j)))
+
+
+@nb.njit(**_OPTIONS)
+def _shuffle(p: Longs, y: int, a: Floats, apart: bool) -> None:
+    """Row y of the smaller image: pixel shuffle by r (C · r² channels to C at r times the size), or the way back."""
+    _, W, small, lds, C, r, large, ldl = p[2:10]
+    for x in range(W):
+        for dy in range(r):
+            for dx in range(r):
+                i, o = small + (y * W + x) * lds + dy * r + dx, large + ((y * r + dy) * W * r + x * r + dx) * ldl
+                for c in range(C):
+                    if apart:
+                        a[i + c * r * r] = a[o + c]
+                    else:
+                        a[o + c] = a[i + c * r * r]
+                if not apart:
+                    for c in range(C, (C + LANES - 1) // LANES * LANES):
+                        a[o + c] = f32(0)
+
+
+@nb.njit(**_OPTIONS)
+def _join(p: Longs, job: int, a: Floats) -> None:
+    """Channels of two images one after the other."""
+    L, first, ld1, C1, second, ld2, C2, target, ldt = p[2:11]
+    for row in range(job * ROWS, min(L, (job + 1) * ROWS)):
+        o = target + row * ldt
+        for c in range(C1):
+            a[o + c] = a[first + row * ld1 + c]
+        for c in range(C2):
+            a[o + C1 + c] = a[second + row * ld2 + c]
+        for c in range(C1 + C2, (C1 + C2 + LANES - 1) // LANES * LANES):
+            a[o + c] = f32(0)
+
+
+def _run(program: Longs, w: Floats, a: Floats, orders: Ints, scratch: int, share: int, counters: Longs, thread: int) -> None:
+    """Carry a program out together with other threads that call this with the same arguments.
+
+    Args:
+        program: steps, one a row.
+        w: packed weights.
+        a: images and, from place `scratch`, `share` floats for each thread.
+        orders: scan orders.
+        scratch: see `a`.
+        share: see `a`.
+        counters: zeros, 2 · steps · APART of them: jobs taken, and jobs done, of each step.
+        thread: number of this thread.
+    """
+    count = len(program)
+    own = scratch + thread * share
+    for n in range(count):
+        p = program[n]
+        kind, jobs = p[0], p[1]
+        while True:
+            job = take(counters, n * APART)
+            if job >= jobs:
+                break
+            if kind == LINEAR:
+                _linear(p, job, w, a, a, own)
+            elif kind == SPREAD:
+                _spread(p, job, w, a)
+            elif kind == SCAN:
+                _scan(p, job, w, a, orders, a, own)
+            elif kind == MERGE:
+                _merge(p, job, w, a, a, own)
+            elif kind == NORM:
+                _norm(p, job, w, a)
+            elif kind == CONVOLVE:
+                slope = f32(p[13]) * f32(0.001)
+                convolve(job, a, p[2], p[3], p[4], p[5], p[6], w, p[7], p[8], p[9], p[10], p[11], p[12], slope, a, own)
+            elif kind == JOIN:
+                _join(p, job, a)
+            else:
+                _shuffle(p, job, a, kind == UNSHUFFLE)
+            take(counters, (count + n) * APART)
+        wait_until(counters, (count + n) * APART, jobs)
+
+
+run: Any = compile_kernel(_run, SOURCES, _OPTIONS)

@@ -1,0 +1,218 @@
+"""From the networks to programs: what is constant is computed, and layers next to each other become one.
+
+The affine part of a norm goes into the linear layer after it: W(g·n + b) = (W·diag g)·n + W·b. Decay rates carry
+-exp(A_log) and the factor that turns exp into a power of two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from torch import nn
+
+from mair_cli.inference import kernels
+from mair_cli.inference.program import Floats, Image, MergeWeights, Program, Weights, pad_columns, to_array
+from mair_cli.inference.tile import padded
+from mair_cli.inference.winograd import pack_filter
+from mair_cli.networks.blocks import Mlp, ResidualMambaBlock, VisionMambaModule
+from mair_cli.networks.mair import MaIR
+from mair_cli.networks.network import Network
+from mair_cli.scan.cpu.simd import LOG2E
+
+Step = Callable[[Program, Image], Image]
+"""Notes steps that turn one image into another, which may lie in the same place."""
+
+
+def _after_norm(linear: nn.Linear, norm: nn.LayerNorm) -> tuple[Floats, Floats]:
+    """Weight and bias of a linear layer after a norm without its affine part."""
+    weight = to_array(linear.weight).astype(np.float64)
+    bias = weight @ to_array(norm.bias) + (0 if linear.bias is None else to_array(linear.bias))
+    return (weight * to_array(norm.weight)).astype(np.float32), bias.astype(np.float32)
+
+
+def _affine(weights: Weights, norm: nn.LayerNorm) -> int:
+    return weights.add(np.concatenate([pad_columns(to_array(norm.weight)), pad_columns(to_array(norm.bias))]))
+
+
+class _Block:
+    """A residual Mamba block in three steps and the scan."""
+
+    def __init__(self, weights: Weights, block: ResidualMambaBlock) -> None:
+        module, mlp = block.self_attention, block.get_submodule(block.branch_name)
+        assert isinstance(mlp, Mlp)
+        assert module.gating is not None
+        self._module = module
+        self._inner = inner = module.conv2d.out_channels
+        self._entry = self._pack_entry(weights, block)
+        self._taps = weights.add(self._pack_taps(module.conv2d))
+        self._projections = weights.linear(to_array(module.x_proj_weight.flatten(0, 1)))
+        self._parameters = weights.add(self._pack_scan(module))
+        gate = module.gating.gate
+        taps = to_array(gate.weight).reshape(inner, kernels.DIRECTIONS, kernels.DIRECTIONS).transpose(1, 2, 0)
+        offsets = to_array(gate.bias).reshape(inner, kernels.DIRECTIONS).T
+        fc1, bias1 = _after_norm(mlp.fc1, block.ln_2)
+        self._merge = MergeWeights(
+            inner=inner,
+            hidden=mlp.fc1.out_features,
+            gate=weights.add(np.concatenate([pad_columns(taps), pad_columns(offsets)])),
+            affine=_affine(weights, module.out_norm),
+            out=weights.linear(to_array(module.out_proj.weight)),
+            skip1=weights.add(pad_columns(to_array(block.skip_scale))),
+            fc1=weights.linear(fc1, bias1),
+            fc2=weights.linear(to_array(mlp.fc2.weight), to_array(mlp.fc2.bias)),
+            skip2=weights.add(pad_columns(to_array(block.skip_scale2))),
+        )
+
+    def _pack_entry(self, weights: Weights, block: ResidualMambaBlock) -> int:
+        """Features and gate side by side, each padded to whole vectors."""
+        weight, bias = _after_norm(block.self_attention.in_proj, block.ln_1)
+        halves, offsets = np.split(weight, 2), np.split(bias, 2)
+        room = padded(self._inner) - self._inner
+        both = np.concatenate([np.pad(half, ((0, room), (0, 0))) for half in halves])
+        return weights.linear(both, np.concatenate([np.pad(offset, (0, room)) for offset in offsets]))
+
+    @staticmethod
+    def _pack_taps(convolution: nn.Conv2d) -> Floats:
+        """(9, D) and the bias."""
+        taps = to_array(convolution.weight).reshape(convolution.out_channels, 9).T
+        assert convolution.bias is not None
+        return np.concatenate([pad_columns(taps), pad_columns(to_array(convolution.bias))])
+
+    @staticmethod
+    def _pack_scan(module: VisionMambaModule) -> Floats:
+        """For each direction: step-size projection (R, D), its bias, the skip, decay rates (N, D)."""
+        directions, inner = module.dt_projs_bias.shape
+        rates = -np.exp(to_array(module.A_logs).astype(np.float64)) * LOG2E
+        parts = [
+            part
+            for k in range(directions)
+            for part in (
+                to_array(module.dt_projs_weight[k]).T,
+                to_array(module.dt_projs_bias[k])[None],
+                to_array(module.Ds).reshape(directions, inner)[k][None],
+                rates.reshape(directions, inner, -1)[k].T,
+            )
+        ]
+        return np.concatenate([pad_columns(part.astype(np.float32)) for part in parts])
+
+    def __call__(self, program: Program, x: Image, target: Image) -> None:
+        """Note the steps from x to target, which may lie in the same place."""
+        height, width, module = x.height, x.width, self._module
+        rank, states = module.dt_projs_weight.shape[2], module.A_logs.shape[1]
+        inner = padded(self._inner)
+        both = program.take(height, width, 2 * inner)
+        program.linear(x, both, self._entry, normalised=True, activation=kernels.SILU, first=inner)
+        features, gating = both._replace(channels=inner), both._replace(place=both.place + inner, channels=inner)
+        u = program.take(height, width, self._inner)
+        projections = program.take(height, width, kernels.DIRECTIONS * (rank + 2 * states))
+        program.spread(features, self._taps, self._projections, u, projections)
+        y = program.take(kernels.DIRECTIONS * height, width, self._inner)
+        pooled = program.take(kernels.DIRECTIONS, 1, self._inner)
+        order = program.order(module.orders(height, width))
+        program.scan(u, projections, rank, states, self._parameters, order, y, pooled.place)
+        for image in (u, projections):
+            program.give_back(image)
+        program.merge(y, pooled.place, gating, x, target, self._merge)
+        for image in (both, y, pooled):
+            program.give_back(image)
+
+
+class _Convolution:
+    """One 3×3 convolution, or the bottleneck of three layers that `3conv` names."""
+
+    def __init__(self, weights: Weights, layer: nn.Module) -> None:
+        layers = list(layer) if isinstance(layer, nn.Sequential) else [layer]
+        convolutions = [part for part in layers if isinstance(part, nn.Conv2d)]
+        self._widths = [part.out_channels for part in convolutions]
+        self._places = [self._pack(weights, part) for part in convolutions]
+
+    @staticmethod
+    def _pack(weights: Weights, layer: nn.Conv2d) -> int:
+        bias = None if layer.bias is None else to_array(layer.bias)
+        if layer.kernel_size == (1, 1):
+            return weights.linear(to_array(layer.weight)[:, :, 0, 0], bias)
+        return weights.add(pack_filter(to_array(layer.weight), bias))
+
+    def __call__(
+        self, program: Program, x: Image, target: Image, residual: Image | None = None, slope: float = 1.0
+    ) -> None:
+        """Note the steps; `residual` is added at the end."""
+        if len(self._places) == 1:
+            program.convolve(x, target, self._places[0], residual, slope)
+            return
+        first, second = (program.take(x.height, x.width, width) for width in self._widths[:2])
+        program.convolve(x, first, self._places[0], slope=0.2)
+        program.linear(first, second, self._places[1], activation=kernels.LEAKY)
+        program.convolve(second, target, self._places[2], residual)
+        program.give_back(first)
+        program.give_back(second)
+
+
+class FrameBuilder:
+    """Steps of MaIR: from colours (and levels), less their mean, to what the head gives, colours of the larger image."""
+
+    def __init__(self, network: MaIR) -> None:
+        self.weights = weights = Weights()
+        self._width = network.config.embed_dim
+        self._first = _Convolution(weights, network.conv_first)
+        self._embed = _affine(weights, network.patch_embed.norm)
+        self._groups = [
+            ([_Block(weights, block) for block in group.residual_group.blocks], _Convolution(weights, group.conv))
+            for group in network.layers
+        ]
+        self._norm = _affine(weights, network.norm)
+        self._after = _Convolution(weights, network.conv_after_body)
+        self._upsampler = network.config.upsampler
+        if self._upsampler == "pixelshuffle":
+            self._before = _Convolution(weights, network.conv_before_upsample[0])
+        self._upsample = [
+            (_Convolution(weights, layer), layer.out_channels, shuffle.upscale_factor)
+            for layer, shuffle in zip(*[iter(getattr(network, "upsample", ()))] * 2, strict=True)
+        ]
+        if self._upsampler != "pixelshuffledirect":
+            self._last = _Convolution(weights, network.conv_last)
+
+    def __call__(self, program: Program, entry: Image) -> Image:
+        """Note all steps; the result has 3 channels."""
+        take, width = program.take, self._width
+        shallow, deep, work = (take(entry.height, entry.width, width) for _ in range(3))
+        self._first(program, entry, shallow)
+        program.norm(shallow, deep, self._embed)
+        for blocks, convolution in self._groups:
+            source = deep
+            for block in blocks:
+                block(program, source, work)
+                source = work
+            convolution(program, work, deep, deep)
+        program.norm(deep, work, self._norm)
+        self._after(program, work, deep, shallow)
+        for image in (shallow, work):
+            program.give_back(image)
+        return self._head(program, deep)
+
+    def _head(self, program: Program, features: Image) -> Image:
+        if self._upsampler == "pixelshuffle":
+            narrow = program.take(features.height, features.width, 64)
+            self._before(program, features, narrow, slope=0.01)
+            program.give_back(features)
+            features = narrow
+        for convolution, channels, factor in self._upsample:
+            wide = program.take(features.height, features.width, channels)
+            convolution(program, features, wide)
+            program.give_back(features)
+            features = program.take(wide.height * factor, wide.width * factor, channels // factor**2)
+            program.shuffle(wide, features, factor)
+            program.give_back(wide)
+        if self._upsampler == "pixelshuffledirect":
+            return features
+        out = program.take(features.height, features.width, 3)
+        self._last(program, features, out)
+        return out
+
+
+def builder_for(network: Network) -> FrameBuilder | None:
+    """What notes the steps of a network; None for networks that have no inference form."""
+    if isinstance(network, MaIR) and network.config.aggregation == "shuffle":
+        return FrameBuilder(network)
+    return None

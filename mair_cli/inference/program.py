@@ -1,0 +1,234 @@
+"""Programs for `kernels.run`: what each step's numbers mean, and where its weights and images lie.
+
+Weights are packed once for a network (`Weights`); steps and places follow from the size of the image (`Program`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mair_cli.inference import kernels, winograd
+from mair_cli.inference.tile import LANES, pack, padded
+
+Floats = NDArray[np.float32]
+_FIELDS: Final = 20
+SLOPE_UNIT: Final = 1000
+"""Slopes of leaky activations stand in steps as whole thousandths."""
+
+
+def to_array(tensor: Tensor) -> Floats:
+    """A parameter as float32."""
+    out: Floats = tensor.detach().float().numpy()
+    return out
+
+
+def pad_columns(rows: Floats) -> Floats:
+    """(…, N) with zeros up to whole vectors, flat."""
+    return np.pad(rows, [(0, 0)] * (rows.ndim - 1) + [(0, padded(rows.shape[-1]) - rows.shape[-1])]).ravel()
+
+
+class Weights:
+    """Packed weights of a network; parts are known by the place at which they begin."""
+
+    def __init__(self) -> None:
+        self._parts: list[Floats] = []
+        self._length = 0
+
+    def add(self, part: Floats) -> int:
+        """Append; returns the place."""
+        place = self._length
+        self._parts.append(part.astype(np.float32, copy=False).ravel())
+        self._length += part.size
+        return place
+
+    def linear(self, weight: Floats, bias: Floats | None = None) -> int:
+        """Of a linear layer: (N, K) and (N,)."""
+        return self.add(pack(weight, bias))
+
+    def array(self) -> Floats:
+        """All of them."""
+        return np.concatenate(self._parts)
+
+
+class Image(NamedTuple):
+    """Where an image lies: pixel p at place + p · ld, `channels` of `ld` numbers used."""
+
+    place: int
+    height: int
+    width: int
+    channels: int
+    ld: int
+
+    @property
+    def pixels(self) -> int:
+        """How many it has."""
+        return self.height * self.width
+
+
+class Program:
+    """Steps for one size of image, put together one after the other.
+
+    Images are taken and given back while the steps are noted, so that memory serves again where nothing needs it any more.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._steps: list[list[int]] = []
+        self._free: list[tuple[int, int]] = []
+        self._orders: list[NDArray[np.int32]] = []
+        self._share = 0
+        self.size = 0
+        """Floats of all images."""
+
+    def take(self, height: int, width: int, channels: int) -> Image:
+        """Room for an image, with rows of whole vectors."""
+        ld = padded(channels)
+        return Image(self._allocate(height * width * ld), height, width, channels, ld)
+
+    def give_back(self, image: Image) -> None:
+        """Let later images lie where this one does."""
+        self._release(image.place, image.pixels * image.ld)
+
+    def _allocate(self, size: int) -> int:
+        for number, (place, room) in enumerate(self._free):
+            if room >= size:
+                self._free[number] = (place + size, room - size)
+                return place
+        place, self.size = self.size, self.size + size
+        return place
+
+    def _release(self, place: int, size: int) -> None:
+        merged: list[tuple[int, int]] = []
+        for start, room in sorted([*self._free, (place, size)]):
+            if merged and sum(merged[-1]) == start:
+                merged[-1] = (merged[-1][0], merged[-1][1] + room)
+            elif room:
+                merged.append((start, room))
+        self._free = merged
+
+    def _add(self, kind: int, jobs: int, *numbers: int, scratch: int = 0) -> None:
+        self._steps.append([kind, jobs, *numbers, *[0] * (_FIELDS - 2 - len(numbers))])
+        self._share = max(self._share, padded(scratch))
+
+    def order(self, order: NDArray[np.int32]) -> int:
+        """Append a scan order (K, L); returns its place."""
+        place = sum(part.size for part in self._orders)
+        self._orders.append(order.ravel())
+        return place
+
+    def linear(
+        self, source: Image, target: Image, weights: int, *, normalised: bool = False, activation: int = 0, first: int = 0
+    ) -> None:  # fmt: skip
+        """Each pixel through a linear layer; normalised before; channels from `first` on activated after."""
+        self._add(
+            kernels.LINEAR, _chunks(source), source.pixels, source.place, source.ld, int(normalised), weights,
+            source.channels, target.ld // LANES, target.place, target.ld, activation, first,
+            scratch=kernels.ROWS * padded(source.channels),
+        )  # fmt: skip
+
+    def spread(self, source: Image, taps: int, weights: int, u: Image, projections: Image) -> None:
+        """Depthwise convolution, SiLU and the scan's projections."""
+        self._add(
+            kernels.SPREAD, source.height, source.height, source.width, source.place, source.ld, u.channels, taps,
+            weights, projections.ld // LANES, u.place, projections.place, projections.ld,
+        )  # fmt: skip
+
+    def scan(
+        self, u: Image, projections: Image, rank: int, states: int, parameters: int, order: int, y: Image, pooled: int
+    ) -> None:
+        """The selective scan in all directions, and its means over the image."""
+        width = padded(u.channels)
+        wanted = -(-self._threads // kernels.DIRECTIONS)
+        chunk = max(LANES, padded(-(-width // wanted)))
+        chunk = min(chunk, kernels.CHUNK)
+        chunks = -(-width // chunk)
+        self._add(
+            kernels.SCAN, kernels.DIRECTIONS * chunks, u.pixels, u.channels, rank, states, u.place, projections.place,
+            projections.ld, parameters, order, y.place, pooled, chunk, chunks,
+            scratch=(states + 2) * width,
+        )  # fmt: skip
+
+    def merge(self, y: Image, pooled: int, gating: Image, x: Image, target: Image, layers: MergeWeights) -> None:
+        """From the scan's directions to the end of the block; `x` is what the block was given."""
+        D, C, H = padded(layers.inner), padded(x.channels), padded(layers.hidden)
+        self._add(
+            kernels.MERGE, _chunks(x), x.pixels, layers.inner, y.place, pooled, layers.gate, layers.affine,
+            gating.place, gating.ld, layers.out, x.channels, x.place, x.ld, layers.skip1, layers.fc1, layers.hidden,
+            layers.fc2, layers.skip2, target.place,
+            scratch=kernels.DIRECTIONS * D + kernels.ROWS * (D + 3 * C + H),
+        )  # fmt: skip
+
+    def norm(self, source: Image, target: Image, affine: int) -> None:
+        """Layer norm."""
+        self._add(
+            kernels.NORM, _chunks(source), source.pixels, source.place, source.ld, source.channels, affine,
+            target.place, target.ld,
+        )  # fmt: skip
+
+    def convolve(
+        self, source: Image, target: Image, weights: int, residual: Image | None = None, slope: float = 1.0
+    ) -> None:
+        """3×3 convolution, with a residual added, or leaky where `slope` is not 1."""
+        patches = -(-source.height // winograd.OUT) * -(-source.width // winograd.OUT)
+        place, ld = (residual.place, residual.ld) if residual is not None else (kernels.NONE, 0)
+        self._add(
+            kernels.CONVOLVE, -(-patches // winograd.TILES), source.height, source.width, source.place, source.ld,
+            source.channels, weights, target.ld // LANES, target.place, target.ld, place, ld, round(slope * SLOPE_UNIT),
+            scratch=winograd.scratch_size(padded(source.channels), target.ld),
+        )  # fmt: skip
+
+    def shuffle(self, small: Image, large: Image, factor: int, *, apart: bool = False) -> None:
+        """Pixel shuffle from the small to the large image; `apart` the way back."""
+        kind = kernels.UNSHUFFLE if apart else kernels.SHUFFLE
+        self._add(
+            kind, small.height, small.height, small.width, small.place, small.ld, large.channels, factor, large.place,
+            large.ld,
+        )  # fmt: skip
+
+    def join(self, first: Image, second: Image, target: Image) -> None:
+        """Channels of two images one after the other."""
+        self._add(
+            kernels.JOIN, _chunks(first), first.pixels, first.place, first.ld, first.channels, second.place, second.ld,
+            second.channels, target.place, target.ld,
+        )  # fmt: skip
+
+    def finish(self) -> Finished:
+        """All that `kernels.run` takes but weights."""
+        orders = np.concatenate(self._orders) if self._orders else np.zeros(0, np.int32)
+        return Finished(np.array(self._steps, np.int64), orders, self.size, self._share)
+
+
+class MergeWeights(NamedTuple):
+    """Places of the weights of a block's second half; D and hidden are its widths."""
+
+    inner: int
+    hidden: int
+    gate: int
+    affine: int
+    out: int
+    skip1: int
+    fc1: int
+    fc2: int
+    skip2: int
+
+
+class Finished(NamedTuple):
+    """A program: steps, the scan orders that they name, floats of all images, scratch floats of a thread."""
+
+    steps: NDArray[np.int64]
+    orders: NDArray[np.int32]
+    size: int
+    share: int
+
+
+Builder = Callable[[Program, Image], Image]
+"""Notes the steps of a network on an image; returns where the result lies."""
+
+
+def _chunks(image: Image) -> int:
+    return -(-image.pixels // kernels.ROWS)
