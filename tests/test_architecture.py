@@ -19,7 +19,7 @@ LAYERS = (
     ("tasks",),
     ("store", "images", "scan"),
     ("datasets", "networks"),
-    ("weights", "runtime", "measure"),
+    ("weights", "runtime", "measure", "inference"),
     ("restore",),
     ("jobs", "benchmark", "training"),
     ("cli",),

@@ -1,4 +1,4 @@
-"""The inference form of a network: called like the network, equal to it within float32's rounding, several times faster.
+"""The inference form of a network: called like it, equal within float32's rounding, several times faster.
 
 Only on a CPU, in float32, where numba works. Results are the same for any number of threads.
 """
@@ -8,90 +8,105 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mair_cli.inference.program import Finished, Floats, Program
-from mair_cli.networks.levels import Level, append_level_maps
-from mair_cli.networks.mair import MaIR
+from mair_cli.inference.kernels import run
+from mair_cli.inference.networks import NetworkSteps, steps_of
+from mair_cli.inference.program import Finished, Floats, Image, Program
+from mair_cli.inference.waiting import APART
+from mair_cli.networks.levels import Level
 from mair_cli.networks.network import Network
 from mair_cli.scan.cpu.threads import thread_count
 from mair_cli.scan.orders import BoundedCache
 
-_PROGRAMS_BYTES: Final = 64 << 20
+_PROGRAM_BYTES: Final = 64 << 20
+"""What the programs of sizes seen before may take; most of it is scan orders."""
+_KEPT_BYTES: Final = 512 << 20
+"""Larger arrays are given back after use."""
 _LINE: Final = 16  # floats of a cache line
 
 
+class _Prepared(NamedTuple):
+    """A program for one size, where it expects its input, and where its result lies."""
+
+    program: Finished
+    entry: Image
+    result: Image
+
+    @property
+    def nbytes(self) -> int:
+        return self.program.steps.nbytes + self.program.orders.nbytes
+
+
 class InferenceForm:
-    """A network made ready to be run often on a CPU.
+    """A network made ready to be run often on a CPU; made by `inference_form`.
 
     Args:
         network: its weights are taken as they are now: what changes later is not seen.
-        builder: from `networks.builder_for`.
+        steps: its steps.
     """
 
-    def __init__(self, network: Network, builder: Any) -> None:  # noqa: ANN401
-        self._network, self._builder = network, builder
-        self._weights = builder.weights.array()
-        self._programs: BoundedCache[tuple[int, int, int], tuple[Finished, int, Any]] = BoundedCache(
-            _PROGRAMS_BYTES, lambda program: program[0].steps.nbytes + program[0].orders.nbytes, always=2
+    def __init__(self, network: Network, steps: NetworkSteps) -> None:
+        self._network, self._steps = network, steps
+        self._weights = steps.weights.array()
+        self._prepared: BoundedCache[tuple[int, int, int, int], _Prepared] = BoundedCache(
+            _PROGRAM_BYTES, lambda prepared: prepared.nbytes, always=2
         )
         self._idle: list[Floats] = []
         self._lock = threading.Lock()
 
     def __call__(self, image: Tensor, noise_level: Level | None = None, jpeg_level: Level | None = None) -> Tensor:
-        """As the network's `forward`: (B, 3, H, W) to (B, 3, H · scale, W · scale), float32."""
+        """As the network's `forward`: (B, 3, H, W) to (B, 3, H · scale, W · scale), float32; any thread may call."""
         entry, residual = self._network.entry(image.float(), noise_level, jpeg_level)
-        out = torch.stack([self._one(pixels) for pixels in entry])
-        return self._network.exit(out, residual)
+        colours = torch.stack([self._one(pixels) for pixels in entry])
+        return self._network.exit(colours, residual)[
+            :, :, : image.shape[2] * self._network.scale, : image.shape[3] * self._network.scale
+        ]
 
-    def _one(self, entry: Tensor) -> Tensor:
-        channels, height, width = entry.shape
+    def _one(self, pixels: Tensor) -> Tensor:
+        """One image (C, H, W) through the program for its size."""
+        channels, height, width = pixels.shape
         threads = thread_count()
-        program, start, result = self._programs.get((height, width, threads), lambda: self._build(channels, height, width, threads))
-        arena = self._borrow(program.size + threads * program.share)
-        try:
-            place, ld = start.place, start.ld
-            pixels = arena[place : place + height * width * ld].reshape(height * width, ld)
-            pixels[:, channels:] = 0
-            pixels[:, :channels] = entry.permute(1, 2, 0).reshape(-1, channels).numpy()
-            self._run(program, arena, threads)
-            rows = arena[result.place : result.place + result.pixels * result.ld].reshape(result.height, result.width, result.ld)
-            return torch.from_numpy(rows[..., : result.channels].transpose(2, 0, 1).copy())
-        finally:
+        key = (channels, height, width, threads)
+        program, entry, result = self._prepared.get(key, lambda: self._prepare(*key))
+        array = self._borrow(program.size + threads * program.share)
+        rows = array[entry.place :][: entry.pixels * entry.ld].reshape(height, width, entry.ld)
+        rows[:, :, channels:] = 0
+        rows[:, :, :channels] = pixels.permute(1, 2, 0).numpy()
+        self._run(program, array, threads)
+        out = array[result.place :][: result.pixels * result.ld].reshape(result.height, result.width, result.ld)
+        colours = torch.from_numpy(out[:, :, : result.channels].transpose(2, 0, 1).copy())
+        if array.nbytes <= _KEPT_BYTES:
             with self._lock:
-                self._idle.append(arena)
+                self._idle.append(array)
+        return colours
 
-    def _build(self, channels: int, height: int, width: int, threads: int) -> tuple[Finished, Any, Any]:
+    def _prepare(self, channels: int, height: int, width: int, threads: int) -> _Prepared:
         program = Program(threads)
         entry = program.take(height, width, channels)
-        result = self._builder(program, entry)
-        return program.finish(), entry, result
+        result = self._steps(program, entry)
+        return _Prepared(program.finish(), entry, result)
 
     def _borrow(self, size: int) -> Floats:
-        """An array that no other thread uses; kept from call to call, so that its memory is not cleared again and again."""
+        """An array that no other call uses; an earlier call's if it suffices, since the system clears fresh memory."""
         with self._lock:
-            fitting = [array for array in self._idle if array.size >= size]
-            if fitting:
-                self._idle.remove
-                chosen = min(fitting, key=len)
-                self._idle = [array for array in self._idle if array is not chosen]
-                return chosen
-            self._idle.clear()
+            while self._idle:
+                array = self._idle.pop()
+                if array.size >= size:
+                    return array
         raw = np.empty(size + _LINE, np.float32)
-        offset = -(raw.ctypes.data // raw.itemsize) % _LINE
-        return raw[offset : offset + size]
+        first = -(raw.ctypes.data // raw.itemsize) % _LINE
+        return raw[first : first + size]
 
-    def _run(self, program: Finished, arena: Floats, threads: int) -> None:
-        from mair_cli.inference.kernels import APART, run
-
+    def _run(self, program: Finished, array: Floats, threads: int) -> None:
         counters = np.zeros(2 * len(program.steps) * APART, np.int64)
 
         def work(thread: int) -> None:
-            run(program.steps, self._weights, arena, program.orders, program.size, program.share, counters, thread)
+            run(program.steps, self._weights, array, program.orders, program.size, program.share, counters, thread)
 
         others = [_pool(threads - 1).submit(work, number) for number in range(1, threads)] if threads > 1 else []
         work(0)
@@ -102,3 +117,9 @@ class InferenceForm:
 @cache
 def _pool(workers: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(workers, thread_name_prefix="mair-inference")
+
+
+def inference_form(network: Network) -> InferenceForm | None:
+    """The inference form of a network in eval mode on the CPU; None for kinds that have none."""
+    steps = steps_of(network)
+    return None if steps is None else InferenceForm(network, steps)

@@ -69,7 +69,7 @@ SILU: Final = 1
 GELU: Final = 2
 LEAKY: Final = 3
 
-SOURCES: Final = tuple(Path(module.__file__ or "") for module in (tile, waiting, winograd, simd)) + (Path(__file__),)
+SOURCES: Final = (Path(__file__), *(Path(module.__file__ or "") for module in (tile, waiting, winograd, simd)))
 _OPTIONS: Final = {"nogil": True, "error_model": "numpy", "fastmath": {"nnan", "ninf", "nsz", "contract", "afn"}}
 
 
@@ -229,7 +229,9 @@ def _weigh(w: Floats, gate: int, a: Floats, pooled: int, s: Floats, o: int, widt
 
 
 @nb.njit(inline="always")
-def _add_scaled(s: Floats, i: int, a: Floats, x: int, w: Floats, scale: int, o_array: Floats, o: int, width: int) -> None:
+def _add_scaled(
+    s: Floats, i: int, a: Floats, x: int, w: Floats, scale: int, o_array: Floats, o: int, width: int
+) -> None:
     """A row of a branch, plus the residual times the scale of each channel."""
     for j in range(0, width, LANES):
         store(o_array, o + j, fma(load(a, x + j), load(w, scale + j), load(s, i + j)))
@@ -291,6 +293,9 @@ def _shuffle(p: Longs, y: int, a: Floats, apart: bool) -> None:
     """Row y of the smaller image: pixel shuffle by r (C · r² channels to C at r times the size), or the way back."""
     _, W, small, lds, C, r, large, ldl = p[2:10]
     for x in range(W):
+        if apart:
+            for c in range(C * r * r, lds):
+                a[small + (y * W + x) * lds + c] = f32(0)
         for dy in range(r):
             for dx in range(r):
                 i, o = small + (y * W + x) * lds + dy * r + dx, large + ((y * r + dy) * W * r + x * r + dx) * ldl
@@ -318,7 +323,9 @@ def _join(p: Longs, job: int, a: Floats) -> None:
             a[o + c] = f32(0)
 
 
-def _run(program: Longs, w: Floats, a: Floats, orders: Ints, scratch: int, share: int, counters: Longs, thread: int) -> None:
+def _run(
+    program: Longs, w: Floats, a: Floats, orders: Ints, scratch: int, share: int, counters: Longs, thread: int
+) -> None:
     """Carry a program out together with other threads that call this with the same arguments.
 
     Args:

@@ -6,8 +6,6 @@ The affine part of a norm goes into the linear layer after it: W(gÂ·n + b) = (WÂ
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from torch import nn
 
@@ -16,12 +14,11 @@ from mair_cli.inference.program import Floats, Image, MergeWeights, Program, Wei
 from mair_cli.inference.tile import padded
 from mair_cli.inference.winograd import pack_filter
 from mair_cli.networks.blocks import Mlp, ResidualMambaBlock, VisionMambaModule
+from mair_cli.networks.frame import ResidualMambaGroup
 from mair_cli.networks.mair import MaIR
+from mair_cli.networks.mair_unet import MaIRUNet
 from mair_cli.networks.network import Network
 from mair_cli.scan.cpu.simd import LOG2E
-
-Step = Callable[[Program, Image], Image]
-"""Notes steps that turn one image into another, which may lie in the same place."""
 
 
 def _after_norm(linear: nn.Linear, norm: nn.LayerNorm) -> tuple[Floats, Floats]:
@@ -31,14 +28,16 @@ def _after_norm(linear: nn.Linear, norm: nn.LayerNorm) -> tuple[Floats, Floats]:
     return (weight * to_array(norm.weight)).astype(np.float32), bias.astype(np.float32)
 
 
-def _affine(weights: Weights, norm: nn.LayerNorm) -> int:
+def _affine(weights: Weights, norm: nn.Module) -> int:
+    assert isinstance(norm, nn.LayerNorm)
     return weights.add(np.concatenate([pad_columns(to_array(norm.weight)), pad_columns(to_array(norm.bias))]))
 
 
 class _Block:
     """A residual Mamba block in three steps and the scan."""
 
-    def __init__(self, weights: Weights, block: ResidualMambaBlock) -> None:
+    def __init__(self, weights: Weights, block: nn.Module) -> None:
+        assert isinstance(block, ResidualMambaBlock)
         module, mlp = block.self_attention, block.get_submodule(block.branch_name)
         assert isinstance(mlp, Mlp)
         assert module.gating is not None
@@ -149,18 +148,15 @@ class _Convolution:
         program.give_back(second)
 
 
-class FrameBuilder:
-    """Steps of MaIR: from colours (and levels), less their mean, to what the head gives, colours of the larger image."""
+class FrameSteps:
+    """Steps of MaIR: from colours (and levels), less their mean, to the larger image's colours, less theirs."""
 
     def __init__(self, network: MaIR) -> None:
         self.weights = weights = Weights()
         self._width = network.config.embed_dim
         self._first = _Convolution(weights, network.conv_first)
-        self._embed = _affine(weights, network.patch_embed.norm)
-        self._groups = [
-            ([_Block(weights, block) for block in group.residual_group.blocks], _Convolution(weights, group.conv))
-            for group in network.layers
-        ]
+        self._embed = _affine(weights, network.patch_embed[0])
+        self._groups = [self._group(group) for group in network.layers]
         self._norm = _affine(weights, network.norm)
         self._after = _Convolution(weights, network.conv_after_body)
         self._upsampler = network.config.upsampler
@@ -172,6 +168,11 @@ class FrameBuilder:
         ]
         if self._upsampler != "pixelshuffledirect":
             self._last = _Convolution(weights, network.conv_last)
+
+    def _group(self, group: nn.Module) -> tuple[list[_Block], _Convolution]:
+        assert isinstance(group, ResidualMambaGroup)
+        blocks = [_Block(self.weights, block) for block in group.residual_group.blocks]
+        return blocks, _Convolution(self.weights, group.conv)
 
     def __call__(self, program: Program, entry: Image) -> Image:
         """Note all steps; the result has 3 channels."""
@@ -211,8 +212,96 @@ class FrameBuilder:
         return out
 
 
-def builder_for(network: Network) -> FrameBuilder | None:
-    """What notes the steps of a network; None for networks that have no inference form."""
+class UNetSteps:
+    """Steps of the U-shaped network: from colours (and levels) to what is added to them."""
+
+    def __init__(self, network: MaIRUNet) -> None:
+        self.weights = weights = Weights()
+        self._dim = network.config.dim
+        self._first = _Convolution(weights, network.patch_embed.proj)
+        self._encoders, self._decoders = (
+            [[_Block(weights, block) for block in part] for part in parts]
+            for parts in (
+                (network.encoder_level1, network.encoder_level2, network.encoder_level3, network.latent),
+                (network.decoder_level3, network.decoder_level2, [*network.decoder_level1, *network.refinement]),
+            )
+        )
+        self._down, self._up = (
+            [_Convolution(weights, layer.body[0]) for layer in layers]
+            for layers in (
+                (network.down1_2, network.down2_3, network.down3_4),
+                (network.up4_3, network.up3_2, network.up2_1),
+            )
+        )
+        self._reduce = [
+            weights.linear(to_array(layer.weight)[:, :, 0, 0])
+            for layer in (network.reduce_chan_level3, network.reduce_chan_level2)
+        ]
+        self._last = _Convolution(weights, network.output)
+
+    def __call__(self, program: Program, entry: Image) -> Image:
+        """Note all steps; the result has 3 channels."""
+        x = program.take(entry.height, entry.width, self._dim)
+        self._first(program, entry, x)
+        encoded = []
+        for level, blocks in enumerate(self._encoders):
+            for block in blocks:
+                block(program, x, x)
+            if level < len(self._down):
+                encoded.append(x)
+                x = self._lower(program, x, self._down[level])
+        for level, blocks in enumerate(self._decoders):
+            x = self._joined(program, self._higher(program, x, self._up[level]), encoded.pop())
+            if level < len(self._reduce):
+                reduced = program.take(x.height, x.width, x.channels // 2)
+                program.linear(x, reduced, self._reduce[level])
+                program.give_back(x)
+                x = reduced
+            for block in blocks:
+                block(program, x, x)
+        out = program.take(x.height, x.width, 3)
+        self._last(program, x, out)
+        return out
+
+    @staticmethod
+    def _lower(program: Program, x: Image, convolution: _Convolution) -> Image:
+        """Half the channels, then half the size."""
+        narrow = program.take(x.height, x.width, x.channels // 2)
+        convolution(program, x, narrow)
+        small = program.take(x.height // 2, x.width // 2, x.channels * 2)
+        program.shuffle(small, narrow, 2, apart=True)
+        program.give_back(narrow)
+        return small
+
+    @staticmethod
+    def _higher(program: Program, x: Image, convolution: _Convolution) -> Image:
+        """Twice the channels, then twice the size; x is given back."""
+        wide = program.take(x.height, x.width, x.channels * 2)
+        convolution(program, x, wide)
+        program.give_back(x)
+        large = program.take(x.height * 2, x.width * 2, x.channels // 2)
+        program.shuffle(wide, large, 2)
+        program.give_back(wide)
+        return large
+
+    @staticmethod
+    def _joined(program: Program, x: Image, encoded: Image) -> Image:
+        """Both side by side; both are given back."""
+        both = program.take(x.height, x.width, x.channels + encoded.channels)
+        program.join(x, encoded, both)
+        program.give_back(x)
+        program.give_back(encoded)
+        return both
+
+
+NetworkSteps = FrameSteps | UNetSteps
+"""Notes the steps of a network in a program, and holds its packed weights."""
+
+
+def steps_of(network: Network) -> NetworkSteps | None:
+    """The steps of a network; None for kinds that have no inference form."""
+    if isinstance(network, MaIRUNet):
+        return UNetSteps(network)
     if isinstance(network, MaIR) and network.config.aggregation == "shuffle":
-        return FrameBuilder(network)
+        return FrameSteps(network)
     return None

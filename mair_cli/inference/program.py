@@ -5,7 +5,6 @@ Weights are packed once for a network (`Weights`); steps and places follow from 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -13,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mair_cli.inference import kernels, winograd
-from mair_cli.inference.tile import LANES, pack, padded
+from mair_cli.inference.tile import pack, padded
+from mair_cli.scan.cpu.simd import LANES
 
 Floats = NDArray[np.float32]
 _FIELDS: Final = 20
@@ -73,7 +73,7 @@ class Image(NamedTuple):
 class Program:
     """Steps for one size of image, put together one after the other.
 
-    Images are taken and given back while the steps are noted, so that memory serves again where nothing needs it any more.
+    Images are taken and given back while the steps are noted, so that memory serves again once nothing needs it.
     """
 
     def __init__(self, threads: int) -> None:
@@ -122,8 +122,15 @@ class Program:
         return place
 
     def linear(
-        self, source: Image, target: Image, weights: int, *, normalised: bool = False, activation: int = 0, first: int = 0
-    ) -> None:  # fmt: skip
+        self,
+        source: Image,
+        target: Image,
+        weights: int,
+        *,
+        normalised: bool = False,
+        activation: int = 0,
+        first: int = 0,
+    ) -> None:
         """Each pixel through a linear layer; normalised before; channels from `first` on activated after."""
         self._add(
             kernels.LINEAR, _chunks(source), source.pixels, source.place, source.ld, int(normalised), weights,
@@ -224,10 +231,6 @@ class Finished(NamedTuple):
     orders: NDArray[np.int32]
     size: int
     share: int
-
-
-Builder = Callable[[Program, Image], Image]
-"""Notes the steps of a network on an image; returns where the result lies."""
 
 
 def _chunks(image: Image) -> int:

@@ -17,7 +17,7 @@ from numba.core import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from mair_cli.scan.cpu.simd import LANES, load, multiply_add, splat_lanes, store, vector_pointer
+from mair_cli.scan.cpu.simd import LANES, multiply_add, splat_lanes, vector_pointer
 
 Floats = NDArray[np.float32]
 
@@ -40,9 +40,8 @@ def _make_tile(rows: int, vectors: int) -> Callable[..., Any]:
                 context.make_array(signature.args[n])(context, builder, array).data
                 for n, array in ((0, a), (3, w), (6, c))
             ]
-            sources, steps = [], [ir.Constant(INDEX, r) for r in range(rows)]
-            for step in steps:
-                sources.append(builder.gep(data[0], [builder.add(i, builder.mul(lda, step))]))
+            steps = [ir.Constant(INDEX, r) for r in range(rows)]
+            sources = [builder.gep(data[0], [builder.add(i, builder.mul(lda, step))]) for step in steps]
             start = [
                 builder.load(vector_pointer(builder, data[1], builder.add(at, ir.Constant(INDEX, v * LANES))), align=4)
                 for v in range(vectors)
@@ -55,7 +54,9 @@ def _make_tile(rows: int, vectors: int) -> Callable[..., Any]:
             k, place = builder.phi(INDEX), builder.phi(INDEX)
             sums = [[builder.phi(start[0].type) for _ in range(vectors)] for _ in range(rows)]
             weights = [
-                builder.load(vector_pointer(builder, data[1], builder.add(place, ir.Constant(INDEX, v * LANES))), align=4)
+                builder.load(
+                    vector_pointer(builder, data[1], builder.add(place, ir.Constant(INDEX, v * LANES))), align=4
+                )
                 for v in range(vectors)
             ]
             products = []

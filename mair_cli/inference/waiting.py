@@ -28,6 +28,8 @@ _SLEEP_MICROSECONDS: Final = 50
 
 def _register() -> None:
     """Tell LLVM where the system's functions are: code that was compiled earlier finds them under these names."""
+    give_way: Any
+    sleep: Any
     if os.name == "nt":
         kernel32: Any = ctypes.WinDLL("kernel32")  # type: ignore[attr-defined,unused-ignore]
         give_way, sleep = kernel32.SwitchToThread, ctypes.CFUNCTYPE(None, ctypes.c_int)(lambda _: kernel32.Sleep(1))
@@ -41,8 +43,8 @@ def _register() -> None:
 
 _kept: list[Any] = []
 _register()
-_give_way: Final = types.ExternalFunction("mair_give_way", types.int32())
-_sleep: Final = types.ExternalFunction("mair_sleep", types.int32(types.uint32))
+_give_way: Final[Any] = types.ExternalFunction("mair_give_way", types.int32())
+_sleep: Final[Any] = types.ExternalFunction("mair_sleep", types.int32(types.uint32))
 
 
 @intrinsic

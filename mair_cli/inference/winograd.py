@@ -26,9 +26,7 @@ PLACES: Final = PATCH * PATCH
 TILES: Final = 12
 """Patches of one job: two rows of register tiles; transformed, they and their products stay in the second cache."""
 
-_FILTER: Final = np.array(
-    [[1 / 4, 0, 0], [-1 / 6, -1 / 6, -1 / 6], [-1 / 6, 1 / 6, -1 / 6], [1 / 24, 1 / 12, 1 / 6], [1 / 24, -1 / 12, 1 / 6], [0, 0, 1]]
-)  # fmt: skip
+_FILTER: Final = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24
 
 
 def pack_filter(weight: Floats, bias: Floats | None) -> Floats:
@@ -43,7 +41,14 @@ def pack_filter(weight: Floats, bias: Floats | None) -> Floats:
 
 @nb.njit(inline="always")
 def _load_six(a: Floats, i: int, step: int) -> Any:
-    return load(a, i), load(a, i + step), load(a, i + 2 * step), load(a, i + 3 * step), load(a, i + 4 * step), load(a, i + 5 * step)
+    return (
+        load(a, i),
+        load(a, i + step),
+        load(a, i + 2 * step),
+        load(a, i + 3 * step),
+        load(a, i + 4 * step),
+        load(a, i + 5 * step),
+    )
 
 
 @nb.njit(inline="always")
@@ -77,13 +82,14 @@ def _back(m: Any) -> Any:
     """Six values of the product, back to four."""
     m0, m1, m2, m3, m4, m5 = m
     s1, d1, s2, d2 = add(m1, m2), sub(m1, m2), add(m3, m4), sub(m3, m4)
-    return (
-        add(m0, add(s1, s2)), fma(splat(f32(2)), d2, d1), fma(splat(f32(4)), s2, s1), add(fma(splat(f32(8)), d2, d1), m5)
-    )  # fmt: skip
+    outer = fma(splat(f32(4)), s2, s1), add(fma(splat(f32(8)), d2, d1), m5)
+    return add(m0, add(s1, s2)), fma(splat(f32(2)), d2, d1), outer[0], outer[1]
 
 
 @nb.njit(inline="always")
-def _transform_patch(a: Floats, at: int, row: int, pixel: int, s: Floats, half: int, to: int, place: int, vectors: int) -> None:
+def _transform_patch(
+    a: Floats, at: int, row: int, pixel: int, s: Floats, half: int, to: int, place: int, vectors: int
+) -> None:
     """One patch, its pixels `pixel` and its rows `row` apart from place `at`, to s[to + n·place], n < 36."""
     for j in range(0, vectors * LANES, LANES):
         for x in range(PATCH):
@@ -97,7 +103,9 @@ def _transform_patch(a: Floats, at: int, row: int, pixel: int, s: Floats, half: 
 
 
 @nb.njit(inline="always")
-def _copy_border_patch(a: Floats, x0: int, y0: int, H: int, W: int, start: int, ld: int, s: Floats, to: int, width: int) -> None:
+def _copy_border_patch(
+    a: Floats, x0: int, y0: int, H: int, W: int, start: int, ld: int, s: Floats, to: int, width: int
+) -> None:
     """A patch that sticks out of the image, zeros outside."""
     for y in range(PATCH):
         for x in range(PATCH):
@@ -134,7 +142,15 @@ def convolve(
         y0, x0 = (first + t) // across * OUT - 1, (first + t) % across * OUT - 1
         if y0 >= 0 and x0 >= 0 and y0 + PATCH <= H and x0 + PATCH <= W:
             _transform_patch(
-                a, source + (y0 * W + x0) * lds, W * lds, lds, s, half, V + t * width_in, TILES * width_in, width_in // LANES
+                a,
+                source + (y0 * W + x0) * lds,
+                W * lds,
+                lds,
+                s,
+                half,
+                V + t * width_in,
+                TILES * width_in,
+                width_in // LANES,
             )
         else:
             _copy_border_patch(a, x0, y0, H, W, source, lds, s, border, width_in)
@@ -144,7 +160,17 @@ def convolve(
     matrix = (K + 1) * width_out
     for n in range(PLACES):
         product(
-            s, V + n * TILES * width_in, width_in, tiles, w, at + n * matrix, K, vectors, s, M + n * TILES * width_out, width_out
+            s,
+            V + n * TILES * width_in,
+            width_in,
+            tiles,
+            w,
+            at + n * matrix,
+            K,
+            vectors,
+            s,
+            M + n * TILES * width_out,
+            width_out,
         )
     bias = at + PLACES * matrix
     for t in range(tiles):

@@ -151,11 +151,18 @@ class MaIRUNet(Network):
             ValueError: a level is given to a network without its map.
         """
         height, width = image.shape[2:]
+        entry, padded = self.entry(image, noise_level, jpeg_level)
+        features = self.refinement(self._levels(self.patch_embed(entry)))
+        return self.exit(self.output(features.permute(0, 3, 1, 2)), padded)[:, :, :height, :width]
+
+    def entry(self, image: Tensor, noise_level: Level | None, jpeg_level: Level | None) -> tuple[Tensor, Tensor]:
+        """What the first convolution sees, sides extended, and the colours among it."""
         padded = reflect_to_multiple(image, self.size_multiple)
-        level1 = self.patch_embed(append_level_maps(padded, self.config, noise_level, jpeg_level))
-        features = self.refinement(self._levels(level1))
-        restored: Tensor = (self.output(features.permute(0, 3, 1, 2)) + padded)[:, :, :height, :width]
-        return restored
+        return append_level_maps(padded, self.config, noise_level, jpeg_level), padded
+
+    def exit(self, colours: Tensor, x: Tensor) -> Tensor:
+        """From what the last convolution gives to the result, sides still extended."""
+        return colours + x
 
     def _levels(self, x: Tensor) -> Tensor:
         """Down to the latent level and up again: (B, H, W, C) → (B, H, W, 2C)."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mair_cli.networks.blocks import VisionMambaModule
-from mair_cli.networks.levels import known_levels
+from mair_cli.networks.levels import Level, known_levels
 from mair_cli.networks.settings import NetworkConfig
 
 StateDict = Mapping[str, Tensor]
@@ -38,6 +38,14 @@ class Network(nn.Module):
     """Whether its settings have a stripe width, the one setting that parameters do not show."""
     config: NetworkConfig
     scale: int
+
+    def entry(self, image: Tensor, noise_level: Level | None, jpeg_level: Level | None) -> tuple[Tensor, Tensor]:
+        """What the first convolution sees, (B, 3 + levels, H, W), and the colours among it; arguments of `forward`."""
+        raise NotImplementedError
+
+    def exit(self, colours: Tensor, x: Tensor) -> Tensor:
+        """From what the last layer gives, (B, 3, H · scale, W · scale), to the result; `x` are `entry`'s colours."""
+        raise NotImplementedError
 
     @property
     def levels(self) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -94,6 +95,7 @@ class Restorer:
         self.scale = self.network.scale
         self._check_task()
         set_backend(self.network, self.backend)
+        self._computes = self._prepared()
         scan = describe_backend(self.backend, self.device)
         self.description = f"{self.model_name} ({origin}), back end {scan}, {describe_device(self.device)}"
         self._warned: set[str] = set()
@@ -268,13 +270,22 @@ class Restorer:
         if self._inputs == "compressed" and not self.takes_jpeg:
             raise UsageError(f"{self.model_name} cannot be told of JPEG compression: it is no network for {self.task}.")
 
+    def _prepared(self) -> Callable[..., Tensor]:
+        """What computes: the network, or its inference form where that serves."""
+        serves = self.device.type == "cpu" and self.backend == "numba" and self.settings.precision == "fp32"
+        if not serves:
+            return self.network
+        from mair_cli.inference.form import inference_form  # needs numba, which "numba" says is here
+
+        return inference_form(self.network) or self.network
+
     def _function(self, levels: Levels) -> TensorFunction:
         """The network as a plain function of the image."""
         told = known_levels(self.network.config, noise_level(levels.sigma or 0.0), jpeg_level(levels.jpeg))
 
         def restore(x: Tensor) -> Tensor:
             with torch.inference_mode(), arithmetic(self.settings.precision, self.device):
-                out: Tensor = self.network(x, **told)
+                out: Tensor = self._computes(x, **told)
             return out.float()
 
         return restore

@@ -29,7 +29,7 @@ _EXP2: Final = (0.0013264727, 0.009671513, 0.055507336, 0.24022242, 0.693147, 1.
 _LOG1P: Final = (
     -0.0085391682, 0.0440894887, -0.1076815128, 0.1774522663, -0.2449545711, 0.3327547908, -0.4999740422, 0.9999998212,
 )  # fmt: skip
-# Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26: erfc(x) = t · p(t) · e^-x², t = 1 / (1 + 0.3275911 x).
+# Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26: erfc(x) = t·p(t)·e^-x², t = 1 / (1 + 0.3275911 x).
 _ERFC: Final = (1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592)
 _FLAGS: Final = ("nnan", "ninf", "nsz", "contract", "afn")
 
@@ -273,7 +273,9 @@ def _sigmoid(builder: Any, v: Any) -> Any:
     one = _constant(1.0)
     # 2^126 is the largest power that exp2 gives: below v = -87 the result is 1e-38 instead of less.
     exponent = builder.fmul(v, _constant(-LOG2E), flags=_FLAGS)
-    smaller = builder.select(builder.fcmp_ordered("<", exponent, _constant(126.0), flags=_FLAGS), exponent, _constant(126.0))
+    smaller = builder.select(
+        builder.fcmp_ordered("<", exponent, _constant(126.0), flags=_FLAGS), exponent, _constant(126.0)
+    )
     return builder.fdiv(one, builder.fadd(one, _exp2(builder, smaller), flags=_FLAGS), flags=_FLAGS)
 
 
