@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from mair_cli.errors import MairError
+from mair_cli.host_process import share_processors
 from mair_cli.version import __version__
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from mair_cli.restore.loading import load_network
     from mair_cli.restore.restorer import Restorer
     from mair_cli.restore.settings import Levels, RunSettings
+
+share_processors()
 
 __all__ = ["Levels", "MairError", "Restorer", "RunSettings", "__version__", "build_network", "load_network"]
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec
 
 from mair_cli.cli import interrupts
+from mair_cli.host_process import keep_freed_memory
 
 if TYPE_CHECKING:
     import typer
@@ -108,6 +109,7 @@ def main() -> int:
     try:
         interrupts.install()
         _prepare_streams()
+        keep_freed_memory()
         code = _outcome(_run)
     except KeyboardInterrupt:  # before or after `_outcome` was listening
         code = interrupts.exit_code()

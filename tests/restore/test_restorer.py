@@ -66,7 +66,7 @@ def test_the_network_alone_and_the_restorer_agree(golden: Path, photograph: npt.
     image = photograph[:30, :40].astype(np.float32) / np.float32(255)
     with torch.inference_mode():
         expected = restorer.network(torch.from_numpy(image).permute(2, 0, 1)[None]).clamp(0, 1)[0].permute(1, 2, 0)
-    np.testing.assert_allclose(restorer(image), expected.numpy(), atol=1e-6)
+    np.testing.assert_allclose(restorer(image), expected.numpy(), atol=1e-5)
 
 
 def test_the_description_names_weights_back_end_and_device(upscaler: Restorer) -> None:
@@ -161,7 +161,7 @@ def test_told_levels_reach_the_network_on_its_own_scale(leveled: Path, photograp
     with torch.inference_mode():
         x = torch.from_numpy(image).permute(2, 0, 1)[None]
         expected = restorer.network(x, noise_level=25 / 255, jpeg_level=0.25).clamp(0, 1)[0].permute(1, 2, 0)
-    np.testing.assert_allclose(restorer(image), expected.numpy(), atol=1e-6)
+    np.testing.assert_allclose(restorer(image), expected.numpy(), atol=1e-5)
 
 
 def test_a_network_without_levels_takes_no_notice_and_says_so_once(
