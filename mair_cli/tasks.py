@@ -48,8 +48,13 @@ class Task:
         """Whether results are larger than inputs."""
         return "scale" in self.settings
 
-    def result_suffix(self, *, scale: int = 1, sigma: float | None = None) -> str:
-        """What is added to a file's name: `_mair_x4`, `_mair_s25` for a known noise level, `_mair_deblurred` …"""
+    def result_suffix(self, *, scale: int = 1, size: str | None = None, sigma: float | None = None) -> str:
+        """What is added to a file's name: `_mair_x4`, `_mair_s25` for a known noise level, `_mair_deblurred` …
+
+        `size` is a target size as `TargetSize` writes it: `_mair_x1.5`, `_mair_1920x1080`.
+        """
+        if size is not None:
+            return f"_mair_{size}"
         if self.inputs == "noisy" and sigma is not None:
             return f"_mair_s{sigma:g}"
         return f"_mair_{self.result.format(scale=scale)}"
@@ -71,7 +76,7 @@ TASKS: Mapping[str, Task] = {
             "x{scale}",
             headline="y",
             inputs="reduced",
-            settings=frozenset({"scale", "sigma", "jpeg"}),
+            settings=frozenset({"scale", "size", "sigma", "jpeg"}),
             crops_border=True,
             baseline="bicubic",
         ),

@@ -57,7 +57,7 @@ class Command:
 
 
 COMMANDS = (
-    Command("upscale", "mair_cli.cli.upscale:upscale", "Enlarge photographs 2, 3 or 4 times.", RESTORE),
+    Command("upscale", "mair_cli.cli.upscale:upscale", "Enlarge photographs 2, 3 or 4 times, or to any size.", RESTORE),
     Command("denoise", "mair_cli.cli.denoise:denoise", "Remove noise, of a given level or a camera's.", RESTORE),
     Command("dejpeg", "mair_cli.cli.dejpeg:dejpeg", "Take the artefacts of JPEG compression away.", RESTORE),
     Command("deblur", "mair_cli.cli.deblur:deblur", "Undo motion blur.", RESTORE),

@@ -8,7 +8,6 @@ import typer
 
 from mair_cli.cli.options import JpegLevel, RestoreOptions, ShortSigmaLevel, with_restore_options
 from mair_cli.cli.values import check_exclusive, parse_jpeg, parse_sigma
-from mair_cli.errors import UsageError
 
 
 @with_restore_options
@@ -23,8 +22,8 @@ def denoise(
 
     JPEG artefacts go too: the network is told how strong they are.
 
-    `mair denoise --sigma 25 photo.png` writes photo_mair_s25.png; `--sigma auto` and `--real` write
-    photo_mair_denoised.png.
+    `mair denoise photo.png` estimates the noise, says how much it is, and writes photo_mair_denoised.png, as `--real`
+    does for a camera's noise; `--sigma 25` writes photo_mair_s25.png.
     """
     from mair_cli.cli.restore import restore
 
@@ -32,8 +31,5 @@ def denoise(
     check_exclusive(jpeg=jpeg != "auto", real=real)
     if real:
         return restore(options, settings, task="real-denoise")
-    if sigma is None:
-        raise UsageError(
-            "Which noise? Give --sigma S (its level of 255), --sigma auto, or --real for a camera's noise."
-        )
-    return restore(options, settings, task="denoise", sigma=parse_sigma(sigma), jpeg=parse_jpeg(jpeg))
+    level = "auto" if sigma is None else parse_sigma(sigma)
+    return restore(options, settings, task="denoise", sigma=level, jpeg=parse_jpeg(jpeg))

@@ -174,8 +174,16 @@ ScaleValue = Annotated[
         "--scale",
         "-s",
         autocompletion=completion.one_of("2", "3", "4"),
-        metavar="2|3|4",
-        help="How much larger. Default: 4, or what the named model does.",
+        metavar="NUMBER",
+        help="How much larger: 2, 3, 4 or any other number up to 16, such as 1.5. Default: 4, or what the model does.",
+    ),
+]
+SizeValue = Annotated[
+    str | None,
+    typer.Option(
+        "--size",
+        metavar="WxH|W|xH|N%",
+        help="The result's size instead: in pixels (1920x, x1080; 1920x1080 to fit into), or a share (150%).",
     ),
 ]
 Tile = Annotated[

@@ -14,11 +14,13 @@ from mair_cli.cli.restore_report import Report
 from mair_cli.cli.values import check_choice, check_exclusive, go_offline
 from mair_cli.errors import ImageError, UsageError
 from mair_cli.restore.settings import RunSettings
+from mair_cli.restore.sizes import TargetSize
 from mair_cli.tasks import Task, find_task
 
 if TYPE_CHECKING:
     from mair_cli.jobs.naming import Found, Source
     from mair_cli.jobs.plan import Job
+    from mair_cli.restore.any_size import SizedRestorer
     from mair_cli.restore.pictures import AlphaChoice
     from mair_cli.restore.restorer import Restorer
 
@@ -56,7 +58,8 @@ def restore(options: RestoreOptions, settings: Mapping[str, object], **more: obj
     restorer = None
     if run.weights is not None:
         restorer = _load(run)  # only the file knows its scale, and the scale is part of the names
-    jobs = _plan(options, run, found.sources, _scale(run) if restorer is None else restorer.scale)
+    scale = _scale(run) if restorer is None or restorer.scale is None else restorer.scale
+    jobs = _plan(options, run, found.sources, scale)
     refused = [(job.source.name, job.problem) for job in jobs if job.problem is not None]
     for name, reason in (*found.problems, *refused):
         report.failed(name, f"{name}: {reason}")
@@ -124,7 +127,7 @@ def _scale(run: RunSettings) -> int:
     """Enlargement of the model that will be used, from the catalog alone."""
     from mair_cli.weights import catalog
 
-    if not _task(run).enlarges:
+    if not _task(run).enlarges or run.size is not None:
         return 1
     if run.model == "auto":
         return 4 if run.scale is None else run.scale
@@ -140,7 +143,7 @@ def _plan(options: RestoreOptions, run: RunSettings, sources: Sequence[Source], 
     return plan(
         sources,
         Request(
-            suffix=_task(run).result_suffix(scale=scale, sigma=None if run.sigma == "auto" else run.sigma),
+            suffix=_suffix(run, scale),
             output=options.output,
             format=options.format,
             quality=options.quality,
@@ -153,13 +156,22 @@ def _plan(options: RestoreOptions, run: RunSettings, sources: Sequence[Source], 
     )
 
 
-def _load(run: RunSettings) -> Restorer:
+def _suffix(run: RunSettings, scale: int) -> str:
+    size = None if run.size is None else str(TargetSize.parse(run.size))
+    return _task(run).result_suffix(scale=scale, size=size, sigma=None if run.sigma == "auto" else run.sigma)
+
+
+def _load(run: RunSettings) -> Restorer | SizedRestorer:
+    if run.size is not None:
+        from mair_cli.restore.any_size import SizedRestorer
+
+        return SizedRestorer(run)
     from mair_cli.restore.restorer import Restorer
 
     return Restorer(run)
 
 
-def _tell_plan(job: Job, restorer: Restorer, report: Report) -> None:
+def _tell_plan(job: Job, restorer: Restorer | SizedRestorer, report: Report) -> None:
     """What a run would do with one image, as far as its header tells."""
     from mair_cli.images.io import probe
 
@@ -173,7 +185,7 @@ def _tell_plan(job: Job, restorer: Restorer, report: Report) -> None:
     report.planned(job, restorer.levels(None, file_quality=quality))
 
 
-def _warn_of_other_level(restorer: Restorer) -> None:
+def _warn_of_other_level(restorer: Restorer | SizedRestorer) -> None:
     """Say when a denoiser for one noise level is used for another: it cannot be told."""
     from mair_cli.weights.catalog import MODELS
 
@@ -182,7 +194,7 @@ def _warn_of_other_level(restorer: Restorer) -> None:
         console.warn(f"{entry.name} is made for --sigma {entry.sigma:g} only, and restores as if that had been given.")
 
 
-def _run(jobs: Sequence[Job], restorer: Restorer, options: RestoreOptions, report: Report) -> None:
+def _run(jobs: Sequence[Job], restorer: Restorer | SizedRestorer, options: RestoreOptions, report: Report) -> None:
     from mair_cli.jobs.batch import Streams, Treatment, restore_job
 
     treatment = Treatment(

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from mair_cli.jobs.batch import Outcome
     from mair_cli.jobs.plan import Job
     from mair_cli.measure.protocol import Measurement
+    from mair_cli.restore.any_size import SizedRestorer
     from mair_cli.restore.restorer import Restorer
     from mair_cli.restore.settings import Levels
     from mair_cli.tasks import Task
@@ -65,7 +66,7 @@ class Report:
         if self.as_json:
             console.record({**_names(job), "status": "skipped"})
 
-    def done(self, outcome: Outcome, restorer: Restorer) -> None:
+    def done(self, outcome: Outcome, restorer: Restorer | SizedRestorer) -> None:
         """Tell of a job that was tried."""
         job = outcome.job
         if outcome.error is not None:
@@ -129,7 +130,7 @@ def told(levels: Levels) -> dict[str, object]:
     return values
 
 
-def _record(outcome: Outcome, restorer: Restorer, task: Task) -> dict[str, object]:
+def _record(outcome: Outcome, restorer: Restorer | SizedRestorer, task: Task) -> dict[str, object]:
     record = {**_names(outcome.job), "status": "done" if outcome.error is None else "failed"}
     for key, size in (("input", outcome.input_size), ("output", outcome.output_size)):
         record |= {f"{key}_width": size and size[0], f"{key}_height": size and size[1]}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Literal, cast
 
 from mair_cli.errors import UsageError
 from mair_cli.restore.settings import MAX_SIGMA, SMALLEST_TILE, Jpeg, Sigma
+from mair_cli.restore.sizes import MOST, TargetSize
 
 
 def parse_tile(value: str) -> int | Literal["auto"]:
@@ -16,11 +18,24 @@ def parse_tile(value: str) -> int | Literal["auto"]:
     return cast("int | Literal['auto']", _word_or_number(value, "--tile", int, wanted, "auto"))
 
 
-def parse_scale(value: str | None) -> int | None:
-    """The enlargement, or None where nothing was given. Raises UsageError."""
-    if value is None:
-        return None
-    return cast("int", _word_or_number(value, "--scale", int, "2, 3 or 4"))
+def parse_scale(scale: str | None, size: str | None) -> dict[str, int | str]:
+    """The settings `scale` or `size` for two options: a whole scale that networks have, or any other size.
+
+    Raises UsageError.
+    """
+    if scale is not None and size is not None:
+        raise UsageError("--scale and --size exclude each other: give only one.")
+    if size is not None:
+        target = TargetSize.parse(size)
+        whole = target.factor in (2, 3, 4)
+        return {"scale": int(target.factor)} if whole and target.factor is not None else {"size": size}
+    if scale is None:
+        return {}
+    wanted = f"a number above 0 and at most {MOST}, such as 2, 3, 4 or 1.5"
+    factor = cast("float", _word_or_number(scale.strip().lower().strip("x×"), "--scale", float, wanted))
+    if not 0 < factor <= MOST:
+        raise UsageError(f"--scale {scale}: give {wanted}.")
+    return {"scale": int(factor)} if factor in (2, 3, 4) else {"size": f"{Decimal(repr(factor)) * 100:f}%"}
 
 
 def parse_sigma(value: str | None) -> Sigma | None:

@@ -107,8 +107,11 @@ def _restore(
     outcome: Outcome, restorer: ImageRestorer, treatment: Treatment, streams: Streams, progress: TileProgress | None
 ) -> None:
     job, watch = outcome.job, _Watch()
-    scale = restorer.scale
     stream = io.BytesIO(streams.read()) if job.source.path is None else job.source.path
+    scale = restorer.scale
+    if scale is None:
+        header = probe(stream, job.source.name, treatment.max_pixels)
+        scale = restorer.enlargement(header.width, header.height)
     image = read_picture(
         stream, name=job.source.name, max_output_pixels=treatment.max_pixels, scale=scale, allow_truncated=True
     )
@@ -116,9 +119,10 @@ def _restore(
     first = frames[0]
     outcome.input_size, outcome.frames = (first.width, first.height), len(frames)
     outcome.truncated = any(frame.truncated for frame in frames)
-    outcome.output_size = (first.width * scale, first.height * scale)
+    outcome.output_size = restorer.output_size(first.width, first.height)
+    border = -(-outcome.output_size[0] // first.width)
     if job.ground_truth is not None:
-        _check_ground_truth(job.ground_truth, outcome, scale)
+        _check_ground_truth(job.ground_truth, outcome, border)
     outcome.levels = levels_of(first, restorer)
     logger.info("%s: read in %.1f s; told: %s", job.source.name, watch.lap(), str(outcome.levels) or "nothing")
     result = restore_frames(image, restorer, treatment.alpha, outcome.levels, progress)
@@ -127,7 +131,7 @@ def _restore(
     _write(result, job, treatment.quality, streams)
     logger.info("%s: written in %.1f s", job.source.name, watch.lap())
     if job.ground_truth is not None:
-        outcome.measurement = _measured(restored, job.ground_truth, treatment.task, scale)
+        outcome.measurement = _measured(restored, job.ground_truth, treatment.task, border)
     if job.comparison is not None:
         _write_comparison(first, restored, job, restorer.model_name)
 
@@ -180,7 +184,7 @@ def _write_comparison(before: Picture, after: Picture, job: Job, model: str) -> 
         return
     panels = [
         Panel(
-            "input" if before.width == after.width else f"input, bicubic x{after.width // before.width}",
+            "input" if before.width == after.width else f"input, bicubic x{after.width / before.width:.4g}",
             convert_depth(before.color, "uint8"),
         ),
         Panel(f"restored, {model}", convert_depth(after.color, "uint8")),

@@ -18,7 +18,9 @@ from pathlib import Path
 from mair_cli.errors import UsageError
 
 STANDARD_STREAM = "-"
-_RESULT = re.compile(r"(?P<stem>.+)_mair_[a-z]*[0-9.]*(?:_compare)?")  # see `Task.result_suffix` and `companion`
+_RESULT = re.compile(
+    r"(?P<stem>.+)_mair_(?:[a-z]*[0-9.]*|[0-9]+x[0-9]*)(?:_compare)?"
+)  # see `Task.result_suffix` and `companion`
 _NAMED_AT_MOST = 3  # files named in one message; more would bury the advice
 
 

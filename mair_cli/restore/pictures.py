@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -30,8 +30,17 @@ AlphaChoice = Literal["model", "resize", "drop"]
 class ImageRestorer(typing.Protocol):
     """What a batch needs of `mair_cli.restore.restorer.Restorer`; see there."""
 
-    scale: int
     model_name: str
+
+    @property
+    def scale(self) -> int | None:
+        """How much larger results are; None where that depends on the picture."""
+
+    def enlargement(self, width: int, height: int) -> int:
+        """How much larger than the input a picture becomes on the way."""
+
+    def output_size(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height of the result."""
 
     def levels(self, image: npt.NDArray[np.generic], *, file_quality: int | None = None) -> Levels:
         """What the network is told of an image."""
@@ -117,11 +126,18 @@ def restore_picture(
 
 
 def _restore_alpha(alpha: Samples, restorer: ImageRestorer, choice: AlphaChoice) -> Samples:
-    scale = restorer.scale
+    width, height = restorer.output_size(alpha.shape[1], alpha.shape[0])
     if alpha.min() == alpha.max():  # nearly every picture with alpha is opaque: nothing to restore
-        return np.full((alpha.shape[0] * scale, alpha.shape[1] * scale), alpha.flat[0], alpha.dtype)
+        return np.full((height, width), alpha.flat[0], alpha.dtype)
     if choice == "model":
         # A mask is neither noisy nor compressed, whatever its picture is.
         return cast("Samples", restorer(alpha, levels=Levels(sigma=0.0)))
-    enlarged = alpha if scale == 1 else matlab_bicubic(alpha, scale)
-    return enlarged.clip(0, 1) if enlarged.dtype == np.float32 else enlarged
+    return resized(alpha, width, height)
+
+
+def resized(samples: npt.NDArray[Any], width: int, height: int) -> npt.NDArray[Any]:
+    """(H, W) or (H, W, 3) at another size by antialiased bicubic; itself where it has it. Floats stay in [0, 1]."""
+    if samples.shape[:2] == (height, width):
+        return samples
+    out: npt.NDArray[Any] = matlab_bicubic(samples, size=(height, width))
+    return out.clip(0, 1) if np.issubdtype(out.dtype, np.floating) else out

@@ -78,6 +78,8 @@ class Restorer:
         else:
             self.settings = RunSettings.of({"task": task, **settings})
         asked = self.settings
+        if asked.size is not None:
+            raise UsageError("`size`: `mair_cli.restore.any_size.SizedRestorer` takes it.")
         if asked.threads is not None:
             torch.set_num_threads(asked.threads)
         self.device = choose_device(asked.device)
@@ -103,6 +105,14 @@ class Restorer:
     def __repr__(self) -> str:
         """Task, weights, back end and device in one line."""
         return f"<Restorer {self.task or 'sr'} ×{self.scale}: {self.description}>"
+
+    def enlargement(self, width: int, height: int) -> int:
+        """How much larger than the input the network's result is."""
+        return self.scale
+
+    def output_size(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height of a picture's result."""
+        return width * self.scale, height * self.scale
 
     @property
     def takes_sigma(self) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path, PurePath
 from typing import Any, Literal
 
 from mair_cli.errors import UsageError
+from mair_cli.restore.sizes import TargetSize
 from mair_cli.runtime.precision_names import check_precision_name
 from mair_cli.tasks import SCENES, TASKS, Task, find_task
 
@@ -35,6 +36,7 @@ class RunSettings:
     Attributes:
         task: a name in `mair_cli.tasks.TASKS`; None takes the model's, or "sr" where none is named.
         scale: enlargement, 2, 3 or 4; None takes the model's, or 4.
+        size: of the result instead of `scale`: `1920x`, `x1080`, `1920x1080` (fitted into) or `150%`.
         scene: "indoor", "outdoor" or "mixed"; for dehazing. None stands for "mixed".
         model: a name in the catalog; "auto" takes published weights for the task if cached, else bundled ones.
         weights: a checkpoint file, published format or safetensors, instead of `model`.
@@ -56,6 +58,7 @@ class RunSettings:
 
     task: str | None = None
     scale: int | None = None
+    size: str | None = None
     scene: str | None = None
     model: str = "auto"
     weights: str | Path | None = None
@@ -79,6 +82,12 @@ class RunSettings:
             self.check_for(find_task(self.task))
         if self.scene is not None and self.scene not in SCENES:
             raise UsageError(f"`scene` {self.scene}: choose indoor, outdoor or mixed.")
+        if self.size is not None:
+            TargetSize.parse(self.size)
+            if self.scale is not None:
+                raise UsageError("`scale` and `size` exclude each other: give only one.")
+            if self.partition:
+                raise UsageError("The published partition is for measuring at whole scales: leave `size` out.")
         if self.weights is not None and self.model != "auto":
             raise UsageError("`model` and `weights` exclude each other: give only one.")
         if self.weights is not None and self.scene is not None:
@@ -96,6 +105,7 @@ class RunSettings:
         """Raises UsageError for a setting that is given although it says nothing to that task."""
         given = {
             "scale": self.scale not in (None, 1),
+            "size": self.size is not None,
             "scene": self.scene is not None,
             "sigma": self.sigma is not None,
             "jpeg": self.jpeg not in ("auto", "off"),
@@ -151,6 +161,7 @@ _NONE, _TEXT, _WHOLE, _SWITCH = type(None), (str,), (int, type(None)), (bool,)
 _KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
     "task": ((str, _NONE), "the name of a task"),
     "scale": (_WHOLE, "2, 3 or 4"),
+    "size": ((str, _NONE), "text such as 1920x, x1080, 1920x1080 or 150%"),
     "scene": ((str, _NONE), "indoor, outdoor or mixed"),
     "model": (_TEXT, "a name in the catalog, or auto"),
     "weights": ((str, PurePath, _NONE), "a file"),

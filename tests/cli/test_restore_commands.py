@@ -214,7 +214,6 @@ def test_an_input_survives_even_overwrite(way: str) -> None:
         (("upscale", "-"), "--output"),
         (("upscale",), "INPUT"),
         (("upscale", "a.png", "--sacle", "4"), "--scale"),
-        (("denoise", "a.png"), "--sigma"),
         (("denoise", "a.png", "--sigma", "25", "--real"), "exclude each other"),
         (("denoise", "a.png", "--sigma", "75.5"), "--sigma 75.5"),
         (("denoise", "a.png", "--sigma", "25", "--jpeg", "101"), "--jpeg 101"),
