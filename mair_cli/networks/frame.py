@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mair_cli.networks.blocks import ResidualMambaBlock, initialise_linear_layers, on_pixels
+from mair_cli.networks.blocks import ResidualMambaBlock, initialise_linear_layers, on_pixels, run_blocks
 from mair_cli.networks.levels import Level, append_level_maps
 from mair_cli.networks.network import Network, StateDict, count_numbered, infer_levels, shortest_ratio
 from mair_cli.networks.settings import FrameConfig
@@ -40,14 +40,13 @@ def _convolution(width: int, kind: str) -> nn.Module:
 class _Blocks(nn.Module):
     """The blocks of a group, under the name that published checkpoints give them."""
 
-    def __init__(self, blocks: list[ResidualMambaBlock]) -> None:
+    def __init__(self, blocks: list[ResidualMambaBlock], use_checkpoint: bool) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
+        self.use_checkpoint = use_checkpoint
 
     def forward(self, x: Tensor) -> Tensor:
-        for block in self.blocks:
-            x = block(x)
-        return x
+        return run_blocks(self.blocks, x, self.use_checkpoint)
 
 
 class ResidualMambaGroup(nn.Module):
@@ -55,7 +54,7 @@ class ResidualMambaGroup(nn.Module):
 
     def __init__(self, config: FrameConfig, blocks: list[ResidualMambaBlock]) -> None:
         super().__init__()
-        self.residual_group = _Blocks(blocks)
+        self.residual_group = _Blocks(blocks, config.use_checkpoint)
         self.conv = _convolution(config.embed_dim, config.resi_connection)
 
     def forward(self, x: Tensor) -> Tensor:

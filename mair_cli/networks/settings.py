@@ -37,11 +37,14 @@ class NetworkConfig:
         drop_path_rate: stochastic depth of the last block while training; rises linearly from 0 at the first.
         noise_level_map: an extra constant input channel σ/255, so that one network serves every noise level (ours).
         jpeg_level_map: likewise (100 - Q)/100 for JPEG quality Q (ours; see `networks.levels`).
+        use_checkpoint: gradient checkpointing: each block computes its forward pass again for its gradients instead of
+            keeping what it computed. Takes less memory and more time; changes no result.
     """
 
     drop_path_rate: Rate = 0.1
     noise_level_map: bool = False
     jpeg_level_map: bool = False
+    use_checkpoint: bool = False
 
     marks: ClassVar[frozenset[str]] = frozenset()
     """Settings that only this network has: a mapping with one of them describes it."""
@@ -101,8 +104,6 @@ class FrameConfig(NetworkConfig):
     upsampler: Upsampler | None = "pixelshuffledirect"
     img_range: Annotated[float, Meta(gt=0)] = 1.0
     resi_connection: Literal["1conv", "3conv"] = "1conv"
-
-    ignored = NetworkConfig.ignored | {"use_checkpoint"}
 
     def __post_init__(self) -> None:
         """Check every setting; raises UsageError naming the first that does not fit."""

@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 # Settings that leave the curve as it is.
 _HARMLESS = {
     "output",
+    "network.use_checkpoint",
     "data.cache",
     "data.workers",
     "data.strict",
