@@ -19,7 +19,7 @@ from mair_cli.version import __version__
 
 __all__ = ["BenchmarkReport", "decibels", "figure_text", "on_channels", "render_csv", "render_json", "similarity"]
 
-_FIGURES = ("psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb")
+_FIGURES = ("psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb", "ssim_3d")
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t")
 
 
@@ -112,6 +112,8 @@ class BenchmarkReport:
         ]
         if not comparable:
             return notes
+        if self.outcome.protocol.kind.measured_whole:
+            notes.append("published SSIM of this task has a window over channels too: it compares with SSIM 3-D")
         notes += [
             f"{summary.method.name}: {_other_weights(summary)}"
             for summary in comparable

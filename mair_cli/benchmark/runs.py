@@ -87,6 +87,7 @@ def _summary(info: MethodInfo, rows: Sequence[Row]) -> Summary:
         ssim_y=fmean(figure.ssim_y for figure in figures),
         psnr_rgb=fmean(figure.psnr_rgb for figure in figures),
         ssim_rgb=fmean(figure.ssim_rgb for figure in figures),
+        ssim_3d=_mean_known([figure.ssim_3d for figure in figures]),
     )
     seconds = sum(row.seconds for row, _ in good)
     pixels = sum(row.width * row.height for row, _ in good)
@@ -100,6 +101,12 @@ def _summary(info: MethodInfo, rows: Sequence[Row]) -> Summary:
         megapixels_per_second=pixels / 1e6 / seconds if seconds > 0 else None,
         peak_memory=max(memory, default=None),
     )
+
+
+def _mean_known(values: Sequence[float | None]) -> float | None:
+    """The mean, or None where there is nothing to take it of."""
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
 
 
 class Benchmark:
@@ -186,7 +193,7 @@ class Benchmark:
             self.on_row(row, resumed)
 
     def _measure(self, method: Method, sample: Sample, pair: Pair) -> tuple[Row, np.ndarray | None]:
-        height, width = pair.truth.shape[:2]
+        protocol, (height, width) = self.outcome.protocol, pair.truth.shape[:2]
         with PeakMemory(method.device) as memory:
             start = time.perf_counter()
             try:
@@ -203,7 +210,7 @@ class Benchmark:
             digest=pair.digest,
             width=width,
             height=height,
-            measurement=measure(output, pair.truth, self.outcome.protocol.crop),
+            measurement=measure(output, pair.truth, protocol.crop, protocol.kind.measured_whole),
             seconds=seconds,
             peak_memory=memory.bytes,
             gray=pair.gray,

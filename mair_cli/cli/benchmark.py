@@ -119,14 +119,16 @@ def benchmark(
     ] = None,
     offline: Offline = False,
     tile: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--tile",
             metavar="partition|auto|N|0",
             rich_help_panel=SPEED,
-            help="partition: cut up as in published tests; else the tool's own blended tiles of N input pixels.",
+            help="partition: cut up as in published tests; else the tool's own blended tiles of N input pixels. "
+            "Default as published: 0 for real-denoise, deblur, dehaze, else partition.",
+            show_default=False,
         ),
-    ] = PARTITION,
+    ] = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", rich_help_panel=SPEED, help="Do not go on from an interrupted run.")
     ] = False,
@@ -148,6 +150,22 @@ def benchmark(
             min=0,
             rich_help_panel=OUTPUT,
             help="Sliders for the N images in which methods differ most; 0 for all. Default: 40.",
+        ),
+    ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option("--markdown", metavar="FILE", rich_help_panel=OUTPUT, help="Tables as Markdown.")
+    ] = None,
+    latex: Annotated[
+        Path | None,
+        typer.Option("--latex", metavar="FILE", rich_help_panel=OUTPUT, help="Tables as LaTeX, with booktabs."),
+    ] = None,
+    dnd_bundle: Annotated[
+        Path | None,
+        typer.Option(
+            "--dnd-bundle",
+            metavar="DIR",
+            rich_help_panel=OUTPUT,
+            help="Instead of measuring: restore DND and write the files that its server takes.",
         ),
     ] = None,
     save_images: Annotated[
@@ -174,6 +192,7 @@ def benchmark(
     )
     if html_images is not None and html is None:
         raise UsageError("`html_images` is about the page that `html` FILE writes: name one.")
+    tile = tile or ("0" if kind.measured_whole else PARTITION)
     partition = tile == PARTITION
     stripe = settings.pop("stripe")
     run = RunSettings.of(
@@ -186,9 +205,20 @@ def benchmark(
         }
     )
     plan = Plan(protocol, _methods(model or [], weights or [], kind.baseline, run, stripe), run, fresh)
-    targets = Targets(json, csv, html, save_images, 40 if html_images is None else html_images)
+    if dnd_bundle is not None:
+        return _bundle(dataset, data_dir, plan, dnd_bundle)
+    targets = Targets(json, csv, html, markdown, latex, save_images, 40 if html_images is None else html_images)
     targets.check(weights or [])
     return _run(dataset, data_dir, limit, plan, targets)
+
+
+def _bundle(dataset: str, data_dir: Path | None, plan: Plan, output: Path) -> int:
+    from mair_cli.cli.benchmark_bundle import write_dnd_bundle
+    from mair_cli.datasets.benchmark_sets import locate_set
+
+    task = plan.protocol.task
+    located = locate_set(dataset, task=task, scale=plan.protocol.scale, data_dir=data_dir)
+    return write_dnd_bundle(located.folder, output, task, plan.methods)
 
 
 def _methods(
@@ -339,7 +369,7 @@ def _settings_for_people(located: LocatedSet, plan: Plan) -> dict[str, str]:
         "task": protocol.title,
         "inputs": _inputs_for_people(protocol),
         "cropped": f"{protocol.crop} pixels at every edge" if protocol.crop else "nothing",
-        "cut up": "published partition" if options.partition else f"tiles, --tile {options.tile}",
+        "cut up": _cut_up(options),
         "self-ensemble": "8 flips and turns" if options.ensemble else "no",
         "device, back end": f"{options.device}, {options.backend}",
         "precision": options.precision,
@@ -347,6 +377,12 @@ def _settings_for_people(located: LocatedSet, plan: Plan) -> dict[str, str]:
         "MP/s": "megapixels of output per second",
         "peak memory": "on a GPU what tensors took; on the CPU the whole process, Python and PyTorch included",
     }
+
+
+def _cut_up(options: RunSettings) -> str:
+    if options.partition:
+        return "published partition"
+    return f"tiles, --tile {options.tile}" if options.tile else "not at all, whole images"
 
 
 def _inputs_for_people(protocol: Protocol) -> str:

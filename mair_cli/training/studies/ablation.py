@@ -21,9 +21,6 @@ from mair_cli.training.logbook import read_rows
 from mair_cli.training.recipe import Settings, settings_from_mapping
 from mair_cli.training.state import write_atomically
 
-HD_PIXELS = 1280 * 720
-"""Output pixels for which multiply-adds are told, as is usual in super-resolution."""
-
 
 @dataclass(frozen=True)
 class Variant:
@@ -45,7 +42,7 @@ class Result:
         best_psnr: the highest mean PSNR on the way.
         loss: mean training loss of the last tenth of the log.
         parameters: of the network.
-        multiply_adds: for one output image of 1280 × 720, in units of 10⁹.
+        multiply_adds: for the size that papers use (`Network.multiply_adds`), in units of 10⁹.
         seconds: time spent on the steps.
     """
 
@@ -115,7 +112,7 @@ def summarise(variant: Variant) -> Result:
         best_psnr=max(psnr.values()),
         loss=_mean(tail, "loss"),
         parameters=sum(parameter.numel() for parameter in network.parameters()),
-        multiply_adds=network.multiply_adds_per_pixel() * HD_PIXELS / settings.scale**2 / 1e9,
+        multiply_adds=network.multiply_adds()[0] / 1e9,
         seconds=float(steps[-1]["seconds"]),
     )
 

@@ -1,0 +1,125 @@
+"""The tables of a benchmark, cell by cell: for the terminal, and as Markdown and LaTeX for papers and pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from mair_cli.benchmark.report import BenchmarkReport, decibels, on_channels, similarity
+from mair_cli.benchmark.runs import Summary
+from mair_cli.benchmark.state import Row
+from mair_cli.measure.tables import latex_table, markdown_table
+from mair_cli.tasks import Channel
+from mair_cli.version import __version__
+
+__all__ = ["Table", "image_table", "published_table", "render_latex", "render_markdown", "summary_table"]
+
+_MISSING = "–"
+
+
+class Table(NamedTuple):
+    """A title, headings and rows of texts."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def image_table(report: BenchmarkReport) -> Table:
+    """A row per image: PSNR and SSIM of each method, on the channels that papers print."""
+    channel = report.outcome.protocol.headline
+    names = [summary.method.name for summary in report.summaries]
+    rows = [
+        [image, *(cell for name in names for cell in _figure_cells(by_method[name], channel))]
+        for image, by_method in report.by_image().items()
+    ]
+    columns = ["image", *(f"{name}\n{figure}" for name in names for figure in ("PSNR", "SSIM"))]
+    return Table(f"{report.title}: each image, on {channel.upper()}", columns, rows)
+
+
+def _figure_cells(row: Row, channels: Channel) -> list[str]:
+    if row.measurement is None:
+        return ["failed", ""]
+    psnr, ssim = on_channels(row.measurement, channels)
+    return [decibels(psnr), similarity(ssim)]
+
+
+def summary_table(report: BenchmarkReport) -> Table:
+    """A row per method: means and costs. Figures that no method has, such as SSIM 3-D or parameters, are left out."""
+    figures: list[tuple[str, Callable[[Summary], str]]] = [
+        ("PSNR\nY", lambda summary: _mean(summary, decibels, "psnr_y")),
+        ("SSIM\nY", lambda summary: _mean(summary, similarity, "ssim_y")),
+        ("PSNR\nRGB", lambda summary: _mean(summary, decibels, "psnr_rgb")),
+        ("SSIM\nRGB", lambda summary: _mean(summary, similarity, "ssim_rgb")),
+        ("SSIM\n3-D", lambda summary: _mean(summary, similarity, "ssim_3d")),
+        ("s per\nimage", lambda summary: f"{summary.seconds:.3g}" if summary.mean else _MISSING),
+        ("MP/s", lambda summary: _scaled(summary.megapixels_per_second, 1, ".3g")),
+        ("MiB", lambda summary: _scaled(summary.peak_memory, 2**20, ".0f")),
+        ("1000 par-\nameters", lambda summary: _scaled(summary.method.parameters, 1000, ".0f")),
+        ("10⁹ mul-\ntiply-adds", lambda summary: _scaled(summary.method.multiply_adds, 1e9, ".1f")),
+    ]
+    cells = {name: [figure(summary) for summary in report.summaries] for name, figure in figures}
+    shown = [name for name, _ in figures if any(cell != _MISSING for cell in cells[name])]
+    rows = [
+        [summary.method.name, _covered(summary), *(cells[name][place] for name in shown)]
+        for place, summary in enumerate(report.summaries)
+    ]
+    return Table(f"{report.title}: means", ["method", "images", *shown], rows)
+
+
+def _covered(summary: Summary) -> str:
+    return f"{summary.images}" + (f" of {summary.images + summary.failed}" if summary.failed else "")
+
+
+def _mean(summary: Summary, form: Callable[[float], str], name: str) -> str:
+    value = None if summary.mean is None else getattr(summary.mean, name)
+    return _MISSING if value is None else form(value)
+
+
+def _scaled(value: float | None, unit: float, form: str) -> str:
+    return _MISSING if value is None else format(value / unit, form)
+
+
+def published_table(report: BenchmarkReport) -> Table | None:
+    """Published figures, and how far measured ones lie from them; an asterisk: measured with the same weights.
+
+    None where nothing may be compared.
+    """
+    if not report.comparable:
+        return None
+    measured = [(summary, figures) for summary in report.comparable if (figures := report.headline(summary))]
+    rows = []
+    for figure in report.published:
+        same = any(report.published_row(summary) is figure for summary, _ in measured)
+        rows.append(
+            [
+                figure.method + (" *" if same else ""),
+                figure.parameters or _MISSING,
+                decibels(figure.psnr),
+                _MISSING if figure.ssim is None else similarity(figure.ssim),
+                *(f"{figures[0] - figure.psnr:+.2f}" for _, figures in measured),
+                "own" if figure.primary else ("notes" if figure.note.startswith("unconfirmed") else "others"),
+            ]
+        )
+    columns = ["published", "parameters", "PSNR", "SSIM", *(f"{summary.method.name}\nis" for summary, _ in measured)]
+    channel = report.outcome.protocol.headline.upper()
+    return Table(f"{report.title}: beside published figures, on {channel}", [*columns, "source"], rows)
+
+
+def render_markdown(report: BenchmarkReport) -> str:
+    """Means, published figures where they may be compared, and each image, as Markdown."""
+    parts = [f"**{title}**\n\n{markdown_table(columns, rows)}" for title, columns, rows in _tables(report)]
+    return "\n".join(
+        [f"<!-- mair-cli {__version__} -->\n", *parts, *(f"{note}\n" for note in report.published_notes())]
+    )
+
+
+def render_latex(report: BenchmarkReport) -> str:
+    """The same tables as LaTeX, to be put into `table` environments."""
+    parts = [f"% {' '.join(title.split())}\n{latex_table(columns, rows)}" for title, columns, rows in _tables(report)]
+    notes = [f"% {note}\n" for note in report.published_notes()]
+    return "\n".join([f"% mair-cli {__version__}; needs \\usepackage{{booktabs}}\n", *parts, *notes])
+
+
+def _tables(report: BenchmarkReport) -> list[Table]:
+    return [table for table in (summary_table(report), published_table(report), image_table(report)) if table]
