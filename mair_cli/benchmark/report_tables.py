@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from mair_cli.benchmark.report import BenchmarkReport, decibels, on_channels, similarity
@@ -12,7 +13,16 @@ from mair_cli.measure.tables import latex_table, markdown_table
 from mair_cli.tasks import Channel
 from mair_cli.version import __version__
 
-__all__ = ["Table", "image_table", "published_table", "render_latex", "render_markdown", "summary_table"]
+__all__ = [
+    "Table",
+    "image_table",
+    "published_table",
+    "render_latex",
+    "render_markdown",
+    "summary_table",
+    "tables_as_latex",
+    "tables_as_markdown",
+]
 
 _MISSING = "–"
 
@@ -52,6 +62,7 @@ def summary_table(report: BenchmarkReport) -> Table:
         ("PSNR\nRGB", lambda summary: _mean(summary, decibels, "psnr_rgb")),
         ("SSIM\nRGB", lambda summary: _mean(summary, similarity, "ssim_rgb")),
         ("SSIM\n3-D", lambda summary: _mean(summary, similarity, "ssim_3d")),
+        *((name, partial(_perceptual, name)) for name in _perceptual_names(report)),
         ("s per\nimage", lambda summary: f"{summary.seconds:.3g}" if summary.mean else _MISSING),
         ("MP/s", lambda summary: _scaled(summary.megapixels_per_second, 1, ".3g")),
         ("MiB", lambda summary: _scaled(summary.peak_memory, 2**20, ".0f")),
@@ -65,6 +76,15 @@ def summary_table(report: BenchmarkReport) -> Table:
         for place, summary in enumerate(report.summaries)
     ]
     return Table(f"{report.title}: means", ["method", "images", *shown], rows)
+
+
+def _perceptual_names(report: BenchmarkReport) -> list[str]:
+    return list({name: None for summary in report.summaries if summary.mean for name in summary.mean.perceptual})
+
+
+def _perceptual(name: str, summary: Summary) -> str:
+    value = summary.mean.perceptual.get(name) if summary.mean else None
+    return _MISSING if value is None else f"{value:.4f}"
 
 
 def _covered(summary: Summary) -> str:
@@ -108,18 +128,26 @@ def published_table(report: BenchmarkReport) -> Table | None:
 
 def render_markdown(report: BenchmarkReport) -> str:
     """Means, published figures where they may be compared, and each image, as Markdown."""
-    parts = [f"**{title}**\n\n{markdown_table(columns, rows)}" for title, columns, rows in _tables(report)]
-    return "\n".join(
-        [f"<!-- mair-cli {__version__} -->\n", *parts, *(f"{note}\n" for note in report.published_notes())]
-    )
+    return tables_as_markdown(_tables(report), report.published_notes())
 
 
 def render_latex(report: BenchmarkReport) -> str:
     """The same tables as LaTeX, to be put into `table` environments."""
-    parts = [f"% {' '.join(title.split())}\n{latex_table(columns, rows)}" for title, columns, rows in _tables(report)]
-    notes = [f"% {note}\n" for note in report.published_notes()]
-    return "\n".join([f"% mair-cli {__version__}; needs \\usepackage{{booktabs}}\n", *parts, *notes])
+    return tables_as_latex(_tables(report), report.published_notes())
 
 
 def _tables(report: BenchmarkReport) -> list[Table]:
     return [table for table in (summary_table(report), published_table(report), image_table(report)) if table]
+
+
+def tables_as_markdown(tables: Sequence[Table], notes: Sequence[str] = ()) -> str:
+    """Tables with their titles, then notes, in a file that `report_files` knows for one of ours."""
+    parts = [f"**{title}**\n\n{markdown_table(columns, rows)}" for title, columns, rows in tables]
+    return "\n".join([f"<!-- mair-cli {__version__} -->\n", *parts, *(f"{note}\n" for note in notes)])
+
+
+def tables_as_latex(tables: Sequence[Table], notes: Sequence[str] = ()) -> str:
+    """Tables with titles and notes as comments, in a file that `report_files` knows for one of ours."""
+    parts = [f"% {' '.join(title.split())}\n{latex_table(columns, rows)}" for title, columns, rows in tables]
+    first = f"% mair-cli {__version__}; needs \\usepackage{{booktabs}}\n"
+    return "\n".join([first, *parts, *(f"% {note}\n" for note in notes)])

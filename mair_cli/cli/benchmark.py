@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from mair_cli.cli import completion, console
+from mair_cli.cli.benchmark_methods import chosen_methods
 from mair_cli.cli.benchmark_results import Targets, show, write
 from mair_cli.cli.options import NETWORK, OUTPUT, SPEED, Offline, Quiet, Verbose, with_run_options
 from mair_cli.cli.values import check_choice, go_offline, parse_tile
@@ -37,6 +38,7 @@ class Plan:
     methods: Sequence[tuple[str, RunSettings]]
     settings: RunSettings
     fresh: bool
+    measures: Sequence[str] = ()
 
 
 # Long, but a list of options throughout: each is one parameter with its help.
@@ -65,7 +67,7 @@ def benchmark(
         ),
     ] = "sr",
     scale: Annotated[
-        int | None, typer.Option("--scale", "-s", metavar="2|3|4", rich_help_panel=SETS, help="For sr. Default: 4.")
+        int | None, typer.Option("--scale", "-s", metavar="2|3|4|8", rich_help_panel=SETS, help="For sr. Default: 4.")
     ] = None,
     sigma: Annotated[
         float | None,
@@ -83,6 +85,15 @@ def benchmark(
             metavar="1-100",
             rich_help_panel=SETS,
             help="JPEG quality that inputs are compressed with. Default: 40 for dejpeg, else none.",
+        ),
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metric",
+            metavar="NAME",
+            rich_help_panel=OUTPUT,
+            help="Also measure lpips, dists, niqe, musiq … by pyiqa, which fetches its weights itself. Repeatable.",
         ),
     ] = None,
     data_dir: Annotated[
@@ -204,7 +215,9 @@ def benchmark(
             "partition": partition,
         }
     )
-    plan = Plan(protocol, _methods(model or [], weights or [], kind.baseline, run, stripe), run, fresh)
+    plan = Plan(
+        protocol, chosen_methods(model or [], weights or [], kind.baseline, run, stripe), run, fresh, metric or ()
+    )
     if dnd_bundle is not None:
         return _bundle(dataset, data_dir, plan, dnd_bundle)
     targets = Targets(json, csv, html, markdown, latex, save_images, 40 if html_images is None else html_images)
@@ -219,36 +232,6 @@ def _bundle(dataset: str, data_dir: Path | None, plan: Plan, output: Path) -> in
     task = plan.protocol.task
     located = locate_set(dataset, task=task, scale=plan.protocol.scale, data_dir=data_dir)
     return write_dnd_bundle(located.folder, output, task, plan.methods)
-
-
-def _methods(
-    models: list[str], weights: list[Path], baseline: str, run: RunSettings, stripe: int | None
-) -> list[tuple[str, RunSettings]]:
-    """Label and settings of each method; labels are unique, files of one name told apart by what differs."""
-    if stripe is not None and not weights:
-        raise UsageError("`stripe` belongs to `weights`: models of the catalog know theirs.")
-    names = list(models) if models else [baseline, *([] if weights else ["auto"])]
-    for name in names:
-        if names.count(name) > 1:
-            raise UsageError(f"{name} is given twice: name each method once")
-    labels = _labels(weights, set(names))
-    return [(name, run) for name in names] + [
-        (label, run.with_(weights=path, stripe=stripe)) for label, path in zip(labels, weights, strict=True)
-    ]
-
-
-def _labels(files: list[Path], taken: set[str]) -> list[str]:
-    """A name for each file: its stem, its whole name, or as many folders before it as tell it from the others."""
-    if len({file.resolve() for file in files}) < len(files):
-        raise UsageError("a weights file is given twice: name each method once")
-    for candidates in (
-        [file.stem for file in files],
-        [file.name for file in files],
-        *([str(Path(*file.resolve().parts[-depth:])) for file in files] for depth in range(2, 64)),
-    ):
-        if len(set(candidates) | taken) == len(files) + len(taken):
-            return candidates
-    raise UsageError("weights files cannot be told apart by their names: rename one")
 
 
 def _run(dataset: str, data_dir: Path | None, limit: int | None, plan: Plan, targets: Targets) -> int:
@@ -320,6 +303,8 @@ def _tell_listing(located: LocatedSet, listing: Listing, protocol: Protocol) -> 
 
 def _start(located: LocatedSet, listing: Listing, plan: Plan, targets: Targets) -> Benchmark:
     from mair_cli.benchmark.runs import Benchmark
+    from mair_cli.measure.perceptual import open_measures
+    from mair_cli.runtime.device import choose_device
     from mair_cli.store.paths import cache_dir
     from mair_cli.version import __version__
 
@@ -330,6 +315,7 @@ def _start(located: LocatedSet, listing: Listing, plan: Plan, targets: Targets) 
         state_root=cache_dir() / "benchmark-runs",
         settings=settings,
         keep_outputs=targets.html is not None or targets.images is not None,
+        measures=open_measures(plan.measures, choose_device(plan.settings.device)),
     )
 
 

@@ -11,7 +11,8 @@ noise, blur, haze  pairs as they are, whole, no crop; papers print RGB, and SSIM
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
@@ -28,6 +29,10 @@ from mair_cli.measure.metrics import psnr, ssim, ssim_3d
 from mair_cli.tasks import TASKS, Channel, Task, find_task
 
 __all__ = ["Measurement", "Pair", "Protocol", "load_pair", "measure", "to_bytes"]
+
+
+SCALES = (2, 3, 4, 8)
+"""Enlargements that papers measure."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +54,10 @@ class Protocol:
     def __post_init__(self) -> None:
         """Raises UsageError for what does not go together, naming it in backquotes."""
         kind = self.kind
-        if kind.enlarges and self.scale not in (2, 3, 4):
-            raise UsageError(f"`scale` {self.scale}: super-resolution is measured at 2, 3 or 4")
+        if kind.enlarges and self.scale not in SCALES:
+            *others, last = SCALES
+            wanted = f"{', '.join(map(str, others))} or {last}"
+            raise UsageError(f"`scale` {self.scale}: super-resolution is measured at {wanted}")
         if not kind.enlarges and self.scale != 1:
             raise UsageError(f"`scale` belongs to `task` sr, not to {self.task}")
         for name, value, needed in (
@@ -99,6 +106,7 @@ class Measurement:
 
     Attributes:
         ssim_3d: on RGB, with a window over channels too (`metrics.ssim_3d`); None for tasks whose papers don't use it.
+        perceptual: what `measure.perceptual` gave, by name.
     """
 
     psnr_y: float
@@ -106,6 +114,7 @@ class Measurement:
     psnr_rgb: float
     ssim_rgb: float
     ssim_3d: float | None = None
+    perceptual: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -63,8 +63,8 @@ class ResidualMambaGroup(nn.Module):
 
 
 def _upsampler(scale: int, width: int) -> nn.Sequential:
-    """Classic SR: one step of 3, or one or two of 2, each a 3×3 convolution and a pixel shuffle."""
-    factors = [3] if scale == 3 else [2] * (scale // 2)
+    """Classic SR: one step of 3, or one to three of 2, each a 3×3 convolution and a pixel shuffle."""
+    factors = [3] if scale == 3 else [2] * int(math.log2(scale))
     layers: list[nn.Module] = []
     for factor in factors:
         layers += [nn.Conv2d(width, factor**2 * width, 3, padding=1), nn.PixelShuffle(factor)]
@@ -89,9 +89,9 @@ class Frame(Network):
     def __init__(self, config: FrameConfig) -> None:
         super().__init__()
         self.config, self.scale = config, config.upscale
-        width = config.embed_dim
+        width, colors = config.embed_dim, config.in_chans
         rates = iter(np.linspace(0, config.drop_path_rate, sum(config.depths)).tolist())
-        self.conv_first = nn.Conv2d(3 + len(config.levels), width, 3, padding=1)
+        self.conv_first = nn.Conv2d(colors + len(config.levels), width, 3, padding=1)
         self.patch_embed = nn.Sequential(OrderedDict(norm=nn.LayerNorm(width)))
         self.layers = nn.ModuleList(
             ResidualMambaGroup(config, [self._block(place, rate) for place, rate in enumerate(islice(rates, depth))])
@@ -101,16 +101,17 @@ class Frame(Network):
         self.conv_after_body = _convolution(width, config.resi_connection)
         if config.upsampler == "pixelshuffledirect":
             self.upsample = nn.Sequential(
-                nn.Conv2d(width, 3 * self.scale**2, 3, padding=1), nn.PixelShuffle(self.scale)
+                nn.Conv2d(width, colors * self.scale**2, 3, padding=1), nn.PixelShuffle(self.scale)
             )
         elif config.upsampler == "pixelshuffle":
             head = self._head_width
             self.conv_before_upsample = nn.Sequential(nn.Conv2d(width, head, 3, padding=1), nn.LeakyReLU(inplace=True))
             self.upsample = _upsampler(self.scale, head)
-            self.conv_last = nn.Conv2d(head, 3, 3, padding=1)
+            self.conv_last = nn.Conv2d(head, colors, 3, padding=1)
         else:
-            self.conv_last = nn.Conv2d(width, 3, 3, padding=1)
-        self.register_buffer("mean", torch.tensor(RGB_MEAN).view(1, 3, 1, 1), persistent=False)
+            self.conv_last = nn.Conv2d(width, colors, 3, padding=1)
+        mean = RGB_MEAN if colors == 3 else (0.0,)  # as published: nothing is taken off gray images
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         initialise_linear_layers(self)
 
     def _block(self, place: int, drop_path: float) -> ResidualMambaBlock:
@@ -121,18 +122,22 @@ class Frame(Network):
         """Restore a batch.
 
         Args:
-            image: (B, 3, H, W) float, RGB in [0, 1].
+            image: (B, 3, H, W) float, RGB in [0, 1]; for gray networks (B, 1, H, W), or any number of channels, each
+                of which is then restored by itself.
             noise_level: σ/255, a number or (B,), for networks with a noise-level map; left out it is 0, no noise.
             jpeg_level: (100 - Q)/100, a number or (B,), for networks with a JPEG-level map; left out it is 0, no JPEG.
 
         Returns:
-            (B, 3, H · scale, W · scale) float, RGB, about [0, 1] (not clipped).
+            (B, 3, H · scale, W · scale) float, RGB, about [0, 1] (not clipped); as many channels as `image` has.
 
         Raises:
-            ValueError: a level is given to a network without its map, or a denoiser is not told the noise level.
+            ValueError: a level is given to a network without its map, a denoiser is not told the noise level, or a
+                network for colours is given another number of channels.
         """
         if self.config.noise_level_map and self.config.upsampler is None and noise_level is None:
             raise ValueError("noise_level is missing: a denoiser with a noise-level map has to be told")
+        if image.shape[1] != self.config.in_chans:
+            return self._each_channel(image, noise_level, jpeg_level)
         assert isinstance(self.mean, Tensor)
         x = (image - self.mean) * self.config.img_range
         entry = append_level_maps(x, self.config, noise_level, jpeg_level)
@@ -142,6 +147,17 @@ class Frame(Network):
             deep = group(deep)
         features = self.conv_after_body(self.norm(deep).permute(0, 3, 1, 2)) + shallow
         return self._head(features, x) / self.config.img_range + self.mean
+
+    def _each_channel(self, image: Tensor, noise_level: Level | None, jpeg_level: Level | None) -> Tensor:
+        batch, channels = image.shape[:2]
+        if self.config.in_chans != 1:
+            raise ValueError(f"this network takes images of {self.config.in_chans} channels, not {channels}")
+        told = [
+            level.repeat_interleave(channels) if isinstance(level, Tensor) and level.numel() > 1 else level
+            for level in (noise_level, jpeg_level)
+        ]
+        out: Tensor = self(image.flatten(0, 1).unsqueeze(1), *told)
+        return out.view(batch, channels, *out.shape[2:])
 
     def _head(self, features: Tensor, x: Tensor) -> Tensor:
         """From features (B, C, H, W) to colours; `x` is the normalised input, which denoising adds."""
@@ -173,26 +189,29 @@ class Frame(Network):
         width, channels = state["conv_first.weight"].shape[:2]
         groups = count_numbered(state, "layers.{}.")
         scan = FIRST_BLOCK + "self_attention."
-        head, scale = _infer_head(state)
+        head, scale, colors = _infer_head(state)
         return {
             "upscale": scale,
+            "in_chans": colors,
             "embed_dim": width,
             "depths": [count_numbered(state, f"layers.{group}.residual_group.blocks.{{}}.") for group in range(groups)],
             "d_state": state[scan + "A_logs"].shape[1],
             "ssm_ratio": shortest_ratio(state[scan + "conv2d.weight"].shape[0], width),
             "upsampler": head,
             "resi_connection": "1conv" if "conv_after_body.weight" in state else "3conv",
-            **infer_levels(channels),
+            **infer_levels(channels, colors),
         }
 
 
-def _infer_head(state: StateDict) -> tuple[str | None, int]:
-    """The upsampler and its scale."""
+def _infer_head(state: StateDict) -> tuple[str | None, int, int]:
+    """The upsampler, its scale, and the number of colours that come out."""
     if "conv_before_upsample.0.weight" in state:
-        last = state["upsample.0.weight"]
+        colors, last = state["conv_last.weight"].shape[0], state["upsample.0.weight"]
         if last.shape[0] == 9 * last.shape[1]:
-            return "pixelshuffle", 3
-        return "pixelshuffle", 4 if "upsample.2.weight" in state else 2
+            return "pixelshuffle", 3, colors
+        return "pixelshuffle", 2 ** count_numbered(state, "upsample.{}.", 2), colors
     if "upsample.0.weight" in state:
-        return "pixelshuffledirect", math.isqrt(state["upsample.0.weight"].shape[0] // 3)
-    return None, 1
+        outputs = state["upsample.0.weight"].shape[0]
+        colors = 1 if math.isqrt(outputs) ** 2 == outputs else 3  # three times a square is none
+        return "pixelshuffledirect", math.isqrt(outputs // colors), colors
+    return None, 1, state["conv_last.weight"].shape[0]

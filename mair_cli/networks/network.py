@@ -60,7 +60,8 @@ class Network(nn.Module):
     @property
     def memory_per_pixel(self) -> int:
         """Bytes of activations per input pixel at the peak of restoring, in float32; an estimate from the settings."""
-        return int(self._values_per_pixel() * _FLOAT_BYTES * _SCRATCH)
+        at_once = 3 // self.config.colors  # gray networks take the channels of an image as images of their own
+        return int(at_once * self._values_per_pixel() * _FLOAT_BYTES * _SCRATCH)
 
     def _values_per_pixel(self) -> int:
         """Numbers alive per input pixel at the busiest moment."""
@@ -84,7 +85,7 @@ class Network(nn.Module):
                 total += output[..., 0].numel() * module.scan_multiply_adds
 
         hooks: list[Any] = [module.register_forward_hook(count) for module in self.modules()]
-        image = torch.zeros(1, 3, _PROBE, _PROBE, device=next(self.parameters()).device)
+        image = torch.zeros(1, self.config.colors, _PROBE, _PROBE, device=next(self.parameters()).device)
         try:
             with torch.inference_mode():
                 self(image, **known_levels(self.config, 0.0, 0.0))
@@ -128,16 +129,16 @@ def shortest_ratio(hidden: int, width: int) -> float:
     return (hidden + 0.5) / width
 
 
-def count_numbered(state: StateDict, pattern: str) -> int:
-    """How many of pattern.format(0), pattern.format(1) … the state has a parameter of, in a row from 0."""
+def count_numbered(state: StateDict, pattern: str, step: int = 1) -> int:
+    """How many of pattern.format(0), pattern.format(step) … the state has a parameter of, in a row from 0."""
     before, _, after = pattern.partition("{}")
     found = {name.removeprefix(before).partition(after)[0] for name in state if name.startswith(before)}
     number = 0
-    while str(number) in found:
+    while str(number * step) in found:
         number += 1
     return number
 
 
-def infer_levels(input_channels: int) -> dict[str, object]:
+def infer_levels(input_channels: int, colors: int = 3) -> dict[str, object]:
     """Input channels after the colours are levels; a single one is taken for the noise level, which came first."""
-    return {"noise_level_map": input_channels > 3, "jpeg_level_map": input_channels > 4}
+    return {"noise_level_map": input_channels > colors, "jpeg_level_map": input_channels > colors + 1}

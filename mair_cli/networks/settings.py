@@ -52,7 +52,6 @@ class NetworkConfig:
     """Arguments of the published constructor that do not change what is computed."""
     fixed: ClassVar[Mapping[str, object]] = {
         "patch_size": 1,
-        "in_chans": 3,
         "patch_norm": True,
         "drop_rate": 0.0,
         "mlp_drop": 0.0,
@@ -72,6 +71,11 @@ class NetworkConfig:
         return tuple(name for name, taken in told.items() if taken)
 
     @property
+    def colors(self) -> int:
+        """Colour channels of what is restored at once: 3, or 1 for gray."""
+        return 3
+
+    @property
     def block_count(self) -> int:
         """How many blocks there are at least, known without building them."""
         raise NotImplementedError
@@ -86,7 +90,8 @@ class FrameConfig(NetworkConfig):
     """The frame that MaIR and MambaIR share (network.md, 5): super-resolution and Gaussian denoising.
 
     Attributes:
-        upscale: 2, 3 or 4; 1 for denoising.
+        upscale: 2, 3, 4 or 8; 1 for denoising.
+        in_chans: 3 for colour, 1 for gray: such a network restores each channel of a colour image by itself.
         embed_dim: C, channels of the body.
         depths: blocks in each group.
         d_state: N, numbers carried per channel along a scan.
@@ -96,7 +101,8 @@ class FrameConfig(NetworkConfig):
         resi_connection: `1conv` or `3conv`.
     """
 
-    upscale: Annotated[int, Meta(ge=1, le=4)] = 4
+    upscale: Annotated[int, Meta(ge=1, le=8)] = 4
+    in_chans: Literal[1, 3] = 3
     embed_dim: Width = 60
     depths: Depths = (6, 6, 6, 6)
     d_state: States = 1
@@ -108,8 +114,14 @@ class FrameConfig(NetworkConfig):
     def __post_init__(self) -> None:
         """Check every setting; raises UsageError naming the first that does not fit."""
         super().__post_init__()
+        _require(self.upscale in (1, 2, 3, 4, 8), "upscale", self.upscale, "1, 2, 3, 4 or 8")
         _require((self.upscale == 1) == (self.upsampler is None), "upscale", self.upscale, "1 without upsampler only")
         _require_channels(self.embed_dim, ssm_ratio=self.ssm_ratio)
+
+    @property
+    def colors(self) -> int:
+        """Colour channels of what is restored at once."""
+        return self.in_chans
 
     @property
     def block_count(self) -> int:
@@ -189,6 +201,7 @@ class MaIRUNetConfig(NetworkConfig):
     # The published code can also take two views of a dual-pixel camera; no checkpoint does.
     fixed: ClassVar[Mapping[str, object]] = {
         **NetworkConfig.fixed,
+        "in_chans": 3,
         "inp_channels": 3,
         "out_channels": 3,
         "dual_pixel_task": False,

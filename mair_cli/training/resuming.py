@@ -29,6 +29,7 @@ _HARMLESS = {
     "data.workers",
     "data.strict",
     "training.threads",
+    "training.tensorboard",
     "training.log_every",
     "training.save_every",
     "validation.images",

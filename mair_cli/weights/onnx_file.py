@@ -60,7 +60,12 @@ def write_onnx(network: Network, path: Path, height: int, width: int) -> None:
     with _quietly():
         exported = _in_common_operators(network, image, levels)
         program = torch.onnx.export(
-            exported, dynamo=True, verbose=False, output_names=["restored"], custom_translation_table=_translations()
+            exported,
+            dynamo=True,
+            optimize=False,  # takes twice the time of all the rest; runtimes optimise what they load anyway
+            verbose=False,
+            output_names=["restored"],
+            custom_translation_table=_translations(),
         )
     assert program is not None
     with disk_errors_as(CheckpointError, f"Cannot write {path}"), atomic_write(path) as file:
