@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Sequence
 from itertools import islice
 
 import numpy as np
@@ -23,7 +24,7 @@ RGB_MEAN = (0.4488, 0.4371, 0.4040)
 """Mean colour of DIV2K, subtracted from every input; from the published settings."""
 
 
-def _convolution(width: int, kind: str) -> nn.Module:
+def final_convolution(width: int, kind: str) -> nn.Module:
     """The convolution at the end of a group and of the body: one 3×3, or the bottleneck that `3conv` names."""
     if kind == "1conv":
         return nn.Conv2d(width, width, 3, padding=1)
@@ -55,7 +56,7 @@ class ResidualMambaGroup(nn.Module):
     def __init__(self, config: FrameConfig, blocks: list[ResidualMambaBlock]) -> None:
         super().__init__()
         self.residual_group = _Blocks(blocks, config.use_checkpoint)
-        self.conv = _convolution(config.embed_dim, config.resi_connection)
+        self.conv = final_convolution(config.embed_dim, config.resi_connection)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, H, W, C) to (B, H, W, C)."""
@@ -94,11 +95,10 @@ class Frame(Network):
         self.conv_first = nn.Conv2d(colors + len(config.levels), width, 3, padding=1)
         self.patch_embed = nn.Sequential(OrderedDict(norm=nn.LayerNorm(width)))
         self.layers = nn.ModuleList(
-            ResidualMambaGroup(config, [self._block(place, rate) for place, rate in enumerate(islice(rates, depth))])
-            for depth in config.depths
+            self._group(number, list(islice(rates, depth))) for number, depth in enumerate(config.depths)
         )
         self.norm = nn.LayerNorm(width)
-        self.conv_after_body = _convolution(width, config.resi_connection)
+        self.conv_after_body = final_convolution(width, config.resi_connection)
         if config.upsampler == "pixelshuffledirect":
             self.upsample = nn.Sequential(
                 nn.Conv2d(width, colors * self.scale**2, 3, padding=1), nn.PixelShuffle(self.scale)
@@ -113,6 +113,11 @@ class Frame(Network):
         mean = RGB_MEAN if colors == 3 else (0.0,)  # as published: nothing is taken off gray images
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         initialise_linear_layers(self)
+
+    def _group(self, number: int, rates: Sequence[float]) -> nn.Module:
+        """A group; `rates` of stochastic depth for its blocks."""
+        blocks = [self._block(place, rate) for place, rate in enumerate(rates)]
+        return ResidualMambaGroup(self.config, blocks)
 
     def _block(self, place: int, drop_path: float) -> ResidualMambaBlock:
         """The block at `place` in its group."""
@@ -189,7 +194,7 @@ class Frame(Network):
         width, channels = state["conv_first.weight"].shape[:2]
         groups = count_numbered(state, "layers.{}.")
         scan = FIRST_BLOCK + "self_attention."
-        head, scale, colors = _infer_head(state)
+        head, scale, colors = infer_head(state)
         return {
             "upscale": scale,
             "in_chans": colors,
@@ -203,7 +208,7 @@ class Frame(Network):
         }
 
 
-def _infer_head(state: StateDict) -> tuple[str | None, int, int]:
+def infer_head(state: StateDict) -> tuple[str | None, int, int]:
     """The upsampler, its scale, and the number of colours that come out."""
     if "conv_before_upsample.0.weight" in state:
         colors, last = state["conv_last.weight"].shape[0], state["upsample.0.weight"]

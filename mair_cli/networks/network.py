@@ -38,6 +38,8 @@ class Network(nn.Module):
     """Class of its settings."""
     scans_stripes: ClassVar[bool] = True
     """Whether its settings have a stripe width, the one setting that parameters do not show."""
+    constants: ClassVar[frozenset[str]] = frozenset()
+    """Entries of published checkpoints that follow from the settings: they are left out."""
     config: NetworkConfig
     scale: int
 
@@ -83,6 +85,8 @@ class Network(nn.Module):
                 total += output.numel() * module.weight[0].numel()
             elif isinstance(module, VisionMambaModule):
                 total += output[..., 0].numel() * module.scan_multiply_adds
+            elif isinstance(own := getattr(module, "own_multiply_adds", None), int):
+                total += output[..., 0].numel() * own
 
         hooks: list[Any] = [module.register_forward_hook(count) for module in self.modules()]
         image = torch.zeros(1, self.config.colors, _PROBE, _PROBE, device=next(self.parameters()).device)

@@ -176,6 +176,49 @@ class MambaIRConfig(FrameConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class MambaIRv2Config(FrameConfig):
+    """MambaIRv2 in the same frame; the inner width of its scan is int(mlp_ratio · C).
+
+    Attributes:
+        mlp_ratio: hidden width of the feed-forward branches, and inner width of the scan, over C.
+        num_heads: attention heads of each group.
+        window_size: side of the attention's windows in pixels.
+        inner_rank: rank of the product that gives the prompts.
+        num_tokens: kinds that pixels are sorted into.
+        convffn_kernel_size: side of the branches' convolution, with `feed_forward` conv.
+        feed_forward: `conv` (classic) or `gated` (light), two classes in the published code.
+    """
+
+    embed_dim: Width = 174
+    depths: Depths = (6, 6, 6, 6, 6, 6)
+    d_state: States = 16
+    ssm_ratio: Ratio = 1.0
+    drop_path_rate: Rate = 0.0
+    upsampler: Upsampler | None = "pixelshuffle"
+    mlp_ratio: Ratio = 2.0
+    num_heads: Depths = (6, 6, 6, 6, 6, 6)
+    window_size: Annotated[int, Meta(ge=2, le=64, multiple_of=2)] = 16
+    inner_rank: Width = 64
+    num_tokens: Width = 128
+    convffn_kernel_size: Annotated[int, Meta(ge=1, le=31)] = 5
+    feed_forward: Literal["conv", "gated"] = "conv"
+
+    marks = frozenset({"num_heads", "window_size", "inner_rank", "num_tokens", "feed_forward"})
+    fixed: ClassVar[Mapping[str, object]] = {**NetworkConfig.fixed, "qkv_bias": True, "ape": False}
+
+    def __post_init__(self) -> None:
+        """Check every setting; raises UsageError naming the first that does not fit."""
+        super().__post_init__()
+        _require(self.ssm_ratio == 1, "ssm_ratio", self.ssm_ratio, "1: mlp_ratio is the scan's too")
+        _require(self.drop_path_rate == 0, "drop_path_rate", self.drop_path_rate, "0: it has no stochastic depth")
+        _require(len(self.num_heads) == len(self.depths), "num_heads", self.num_heads, "one number for each of depths")
+        for heads in self.num_heads:
+            _require(self.embed_dim % heads == 0, "num_heads", self.num_heads, f"divisors of {self.embed_dim}")
+        _require(self.embed_dim >= 3, "embed_dim", self.embed_dim, "3 or more")
+        _require_channels(self.embed_dim, mlp_ratio=self.mlp_ratio)
+
+
+@dataclass(frozen=True, kw_only=True)
 class MaIRUNetConfig(NetworkConfig):
     """The U-shaped network (network.md, 6): deblurring, dehazing, camera noise.
 
@@ -222,12 +265,12 @@ def config_from_mapping(settings: Mapping[str, object]) -> NetworkConfig:
     """Read settings under the published constructors' names; what is left out takes the class's default.
 
     A mapping with `dim`, `inp_channels` or `num_blocks` describes the U-shaped network, one with `channel_attention`
-    MambaIR, any other one MaIR.
+    MambaIR, one with `num_heads` or `window_size` MambaIRv2, any other one MaIR.
 
     Raises:
         UsageError: an unknown name, or a value of the wrong type or range; names it.
     """
-    marked = (kind for kind in (MaIRUNetConfig, MambaIRConfig) if kind.marks & settings.keys())
+    marked = (kind for kind in (MaIRUNetConfig, MambaIRConfig, MambaIRv2Config) if kind.marks & settings.keys())
     kind: type[NetworkConfig] = next(marked, MaIRConfig)
     known = _kinds(kind)
     values: dict[str, Any] = {}

@@ -14,6 +14,7 @@ from mair_cli.networks import (
     MaIRConfig,
     MaIRUNetConfig,
     MambaIRConfig,
+    MambaIRv2Config,
     Network,
     NetworkConfig,
     build_network,
@@ -23,6 +24,9 @@ from mair_cli.networks import (
 CONFIGS: dict[str, NetworkConfig] = {
     "MaIR": MaIRConfig(embed_dim=8, depths=(2,), d_state=2, upscale=2, scan_len=4),
     "MambaIR": MambaIRConfig(embed_dim=12, depths=(1,), d_state=2, upscale=2),
+    "MambaIRv2": MambaIRv2Config(
+        embed_dim=12, depths=(2,), num_heads=(2,), d_state=2, upscale=2, window_size=4, inner_rank=3, num_tokens=5
+    ),
     "U-shaped": MaIRUNetConfig(dim=4, num_blocks=(1, 1, 1, 1), num_refinement_blocks=1),
 }
 # Compiles like the real thing, gradients included, but runs PyTorch's own operators: no C++ compiler is needed.

@@ -11,7 +11,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from mair_cli.errors import UsageError
-from mair_cli.networks import NETWORKS, MaIRConfig, MaIRUNetConfig, MambaIRConfig, NetworkConfig, build_network
+from mair_cli.networks import (
+    NETWORKS,
+    MaIRConfig,
+    MaIRUNetConfig,
+    MambaIRConfig,
+    MambaIRv2Config,
+    NetworkConfig,
+    build_network,
+)
 from mair_cli.networks.levels import known_levels
 from mair_cli.networks.settings import config_from_mapping
 
@@ -26,6 +34,19 @@ CONFIGS: dict[str, NetworkConfig] = {
         depths=(1,), embed_dim=180, d_state=16, ssm_ratio=1.3, mlp_ratio=2.0, upsampler=None, upscale=1
     ),
     "MambaIR": MambaIRConfig(depths=(1,), upscale=2),
+    "MambaIRv2": MambaIRv2Config(depths=(1,), num_heads=(6,), upscale=2),
+    "MambaIRv2, light": MambaIRv2Config(
+        depths=(2,),
+        num_heads=(4,),
+        embed_dim=48,
+        d_state=8,
+        inner_rank=32,
+        num_tokens=64,
+        mlp_ratio=1.0,
+        upsampler="pixelshuffledirect",
+        upscale=3,
+        feed_forward="gated",
+    ),
     "gray denoising": MaIRConfig(
         depths=(1,), upsampler=None, upscale=1, in_chans=1, jpeg_level_map=True, noise_level_map=True
     ),
