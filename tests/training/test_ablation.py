@@ -122,10 +122,11 @@ def test_jumps_of_a_path_are_drawn_apart_from_its_steps() -> None:
     assert continuous.count("dasharray") == 0
 
 
-def test_the_small_ablation_recipe_of_the_documentation_is_valid() -> None:
+@pytest.mark.parametrize("name", ["ablation", "ablation-locality"])
+def test_the_small_ablation_recipes_of_the_documentation_are_valid(name: str) -> None:
     from mair_cli.training.recipe import read_settings
 
-    recipe = read_settings(Path(__file__).parents[2] / "recipes" / "ablation.toml")
+    recipe = read_settings(Path(__file__).parents[2] / "recipes" / f"{name}.toml")
     assert isinstance(recipe, Settings)
     assert recipe.training.steps >= 1500
 
