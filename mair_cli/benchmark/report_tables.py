@@ -15,7 +15,9 @@ from mair_cli.version import __version__
 
 __all__ = [
     "Table",
+    "costs_table",
     "image_table",
+    "means_table",
     "published_table",
     "render_latex",
     "render_markdown",
@@ -55,27 +57,51 @@ def _figure_cells(row: Row, channels: Channel) -> list[str]:
 
 
 def summary_table(report: BenchmarkReport) -> Table:
-    """A row per method: means and costs. Figures that no method has, such as SSIM 3-D or parameters, are left out."""
-    figures: list[tuple[str, Callable[[Summary], str]]] = [
+    """A row per method: means and costs. Columns that no method fills, such as SSIM 3-D or parameters, are left out."""
+    return _per_method(report, "means", [*_figures(report), *_COSTS])
+
+
+def means_table(report: BenchmarkReport) -> Table:
+    """The means alone: both together are too wide for a terminal."""
+    return _per_method(report, "means", _figures(report))
+
+
+def costs_table(report: BenchmarkReport) -> Table:
+    """The costs alone."""
+    return _per_method(report, "costs", _COSTS)
+
+
+_Column = tuple[str, Callable[[Summary], str]]
+
+
+def _figures(report: BenchmarkReport) -> list[_Column]:
+    return [
         ("PSNR\nY", lambda summary: _mean(summary, decibels, "psnr_y")),
         ("SSIM\nY", lambda summary: _mean(summary, similarity, "ssim_y")),
         ("PSNR\nRGB", lambda summary: _mean(summary, decibels, "psnr_rgb")),
         ("SSIM\nRGB", lambda summary: _mean(summary, similarity, "ssim_rgb")),
         ("SSIM\n3-D", lambda summary: _mean(summary, similarity, "ssim_3d")),
         *((name, partial(_perceptual, name)) for name in _perceptual_names(report)),
-        ("s per\nimage", lambda summary: f"{summary.seconds:.3g}" if summary.mean else _MISSING),
-        ("MP/s", lambda summary: _scaled(summary.megapixels_per_second, 1, ".3g")),
-        ("MiB", lambda summary: _scaled(summary.peak_memory, 2**20, ".0f")),
-        ("1000 par-\nameters", lambda summary: _scaled(summary.method.parameters, 1000, ".0f")),
-        ("10⁹ mul-\ntiply-adds", lambda summary: _scaled(summary.method.multiply_adds, 1e9, ".1f")),
     ]
-    cells = {name: [figure(summary) for summary in report.summaries] for name, figure in figures}
-    shown = [name for name, _ in figures if any(cell != _MISSING for cell in cells[name])]
+
+
+_COSTS: list[_Column] = [
+    ("s per\nimage", lambda summary: f"{summary.seconds:.3g}" if summary.mean else _MISSING),
+    ("MP/s", lambda summary: _scaled(summary.megapixels_per_second, 1, ".3g")),
+    ("MiB", lambda summary: _scaled(summary.peak_memory, 2**20, ".0f")),
+    ("1000 par-\nameters", lambda summary: _scaled(summary.method.parameters, 1000, ".0f")),
+    ("10⁹ mul-\ntiply-adds", lambda summary: _scaled(summary.method.multiply_adds, 1e9, ".1f")),
+]
+
+
+def _per_method(report: BenchmarkReport, what: str, columns: Sequence[_Column]) -> Table:
+    cells = {name: [figure(summary) for summary in report.summaries] for name, figure in columns}
+    shown = [name for name, _ in columns if any(cell != _MISSING for cell in cells[name])]
     rows = [
         [summary.method.name, _covered(summary), *(cells[name][place] for name in shown)]
         for place, summary in enumerate(report.summaries)
     ]
-    return Table(f"{report.title}: means", ["method", "images", *shown], rows)
+    return Table(f"{report.title}: {what}", ["method", "images", *shown], rows)
 
 
 def _perceptual_names(report: BenchmarkReport) -> list[str]:

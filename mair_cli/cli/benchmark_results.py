@@ -66,9 +66,9 @@ class Targets:
 
 def show(report: BenchmarkReport) -> None:
     """Each image, the means, and published figures, as tables on stdout."""
-    from mair_cli.benchmark.report_tables import image_table, published_table, summary_table
+    from mair_cli.benchmark.report_tables import costs_table, image_table, means_table, published_table
 
-    for table in (image_table(report), summary_table(report)):
+    for table in (image_table(report), means_table(report), costs_table(report)):
         console.table(*table)
     published = published_table(report)
     if published is not None:

@@ -8,7 +8,7 @@ from typing import Final
 
 __all__ = ["latex_table", "markdown_table"]
 
-_NUMBER: Final = re.compile(r"[+−-]?[\d.,]+( ± [\d.]+)?|∞|–|")
+_NUMBER: Final = re.compile(r"[+−-]?[\d.,]+(e[+-]\d+)?%?( ± [\d.]+)?|∞|–|")
 _LATEX: Final = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",

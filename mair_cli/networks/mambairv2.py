@@ -336,10 +336,10 @@ class MambaIRv2(Frame):
         return restored[:, :, : height * self.scale, : width * self.scale]
 
     def _block_values(self) -> int:
-        """Attention holds its weights twice and 3·C; the scan six times D; the branch twice its hidden channels."""
+        """Attention holds its masked bias and 3·C; the scan six times D and twice the kinds."""
         config = self.config
         hidden = int(config.embed_dim * config.mlp_ratio)
-        attention = 4 * config.embed_dim + 2 * max(config.num_heads) * config.window_size**2
+        attention = 3 * config.embed_dim + max(config.num_heads) * config.window_size**2
         return 4 * config.embed_dim + max(attention, 6 * hidden + 2 * config.num_tokens)
 
     @classmethod
