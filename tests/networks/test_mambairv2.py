@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from mair_cli.errors import UsageError
 from mair_cli.networks import MambaIRv2, MambaIRv2Config, build_network, config_from_mapping, set_backend
+from mair_cli.restore.restorer import Restorer
 from mair_cli.weights.checkpoint import load_checkpoint, load_network
 
 REFERENCE = Path(__file__).parents[1] / "reference"
@@ -72,3 +74,12 @@ def test_every_parameter_learns() -> None:
 def test_settings_that_do_not_go_together_are_named(settings: dict[str, object], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         config_from_mapping(settings)
+
+
+def test_a_published_network_for_jpegs_is_taken_though_it_cannot_be_told_of_them() -> None:
+    restorer = Restorer(task="dejpeg", weights=REFERENCE / "mambairv2_gray.pth", device="cpu")
+    for shape in ((20, 24), (20, 24, 3)):
+        image = np.full(shape, 100, np.uint8)
+        assert restorer(image).shape == shape
+    with pytest.raises(UsageError, match="cannot be told of JPEG"):
+        Restorer(task="dejpeg", weights=REFERENCE / "denoise.pth", stripe=4, device="cpu")
