@@ -68,7 +68,7 @@ def write_onnx(network: Network, path: Path, height: int, width: int) -> None:
             custom_translation_table=_translations(),
         )
     assert program is not None
-    _tell_names_apart(program)
+    _tidy(program)
     with disk_errors_as(CheckpointError, f"Cannot write {path}"), atomic_write(path) as file:
         file.write(program.model_proto.SerializeToString())
 
@@ -86,11 +86,18 @@ def largest_difference(network: Network, path: Path, height: int, width: int) ->
         return float((network(image, **levels) - torch.from_numpy(output)).abs().max())
 
 
-def _tell_names_apart(program: torch.onnx.ONNXProgram) -> None:
-    """A constant and a result may have one name (such as `mean`), which optimising would have found."""
+def _tidy(program: torch.onnx.ONNXProgram) -> None:
+    """What optimising would have done: no two things of one name (such as `mean`), and no notes on where from.
+
+    The notes, with lines of source code and paths of this machine, are six times as large as all the rest.
+    """
     from onnx_ir.passes.common import NameFixPass
 
     NameFixPass()(program.model)
+    for node in program.model.graph:
+        node.metadata_props.clear()
+        for value in node.outputs:
+            value.metadata_props.clear()
 
 
 def _example(network: Network, height: int, width: int) -> tuple[Tensor, dict[str, Tensor]]:
