@@ -48,6 +48,11 @@ class Task:
         """Whether results are larger than inputs."""
         return "scale" in self.settings
 
+    @property
+    def measured_whole(self) -> bool:
+        """Whether papers run whole images, without partition, and print an SSIM whose window runs over channels too."""
+        return self.inputs == "given"
+
     def result_suffix(self, *, scale: int = 1, size: str | None = None, sigma: float | None = None) -> str:
         """What is added to a file's name: `_mair_x4`, `_mair_s25` for a known noise level, `_mair_deblurred` …
 

@@ -59,6 +59,7 @@ def render_html(report: BenchmarkReport, most_images: int = 40) -> str:
     return render(
         "benchmark.html",
         title=report.title,
+        measures=sorted({name for summary in report.summaries if summary.mean for name in summary.mean.perceptual}),
         lead=_lead(report),
         report=report,
         plot=quality_time_plot(points, references, report.outcome.protocol.headline.upper()),

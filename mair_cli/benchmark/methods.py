@@ -35,6 +35,7 @@ class MethodInfo:
         weights: SHA-256 of the network's parameters, or "".
         model: name in the catalog, "" for baselines and checkpoint files.
         settings: how a network is run, as data; empty for baselines.
+        multiply_adds: for the size that papers use (`Network.multiply_adds`); None for baselines.
     """
 
     name: str
@@ -44,6 +45,7 @@ class MethodInfo:
     weights: str = ""
     model: str = ""
     settings: Mapping[str, object] = field(default_factory=dict)
+    multiply_adds: int | None = None
 
 
 class Method(typing.Protocol):
@@ -158,6 +160,7 @@ class ModelMethod:
             kind="model",
             description=restorer.description,
             parameters=sum(parameter.numel() for parameter in network.parameters()),
+            multiply_adds=round(network.multiply_adds()[0]),
             weights=weights_digest(network),
             model="" if restorer.settings.weights is not None else restorer.model_name,
             settings=restorer.settings.to_mapping(),

@@ -19,7 +19,7 @@ from mair_cli.version import __version__
 
 __all__ = ["BenchmarkReport", "decibels", "figure_text", "on_channels", "render_csv", "render_json", "similarity"]
 
-_FIGURES = ("psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb")
+_FIGURES = ("psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb", "ssim_3d")
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t")
 
 
@@ -112,6 +112,8 @@ class BenchmarkReport:
         ]
         if not comparable:
             return notes
+        if self.outcome.protocol.kind.measured_whole:
+            notes.append("published SSIM of this task has a window over channels too: it compares with SSIM 3-D")
         notes += [
             f"{summary.method.name}: {_other_weights(summary)}"
             for summary in comparable
@@ -161,6 +163,10 @@ def _plain(value: object) -> object:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def _perceptual(figures: Measurement | None) -> dict[str, object]:
+    return {} if figures is None else {name: _plain(value) for name, value in figures.perceptual.items()}
+
+
 def _row_fields(row: Row) -> dict[str, object]:
     figures = asdict(row.measurement) if row.measurement else dict.fromkeys(_FIGURES)
     return {
@@ -169,6 +175,7 @@ def _row_fields(row: Row) -> dict[str, object]:
         "width": row.width,
         "height": row.height,
         **{name: _plain(figures[name]) for name in _FIGURES},
+        **_perceptual(row.measurement),
         "equal": row.measurement is not None and math.isinf(row.measurement.psnr_rgb),
         "seconds": row.seconds,
         "megapixels_per_second": row.megapixels_per_second,
@@ -185,6 +192,7 @@ def _summary_fields(report: BenchmarkReport, summary: Summary) -> dict[str, obje
         "images": summary.images,
         "failed": summary.failed,
         **{name: _plain(figures[name]) for name in _FIGURES},
+        **_perceptual(summary.mean),
         "seconds": summary.seconds,
         "megapixels_per_second": summary.megapixels_per_second,
         "peak_memory_bytes": summary.peak_memory,
@@ -227,12 +235,17 @@ def render_csv(report: BenchmarkReport) -> str:
     lines = [{**same, **_row_fields(row), "images": int(row.measurement is not None)} for row in report.outcome.rows]
     for summary in report.summaries:
         fields = _summary_fields(report, summary)
-        lines.append({**same, "image": "mean", "method": summary.method.name, **_only(fields, lines[0])})
+        lines.append({**same, "image": "mean", "method": summary.method.name, **_only(fields, _longest(lines))})
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, fieldnames=list(lines[0]), restval="", lineterminator="\n")
+    columns = list(_longest(lines))  # an image that could not be measured has no perceptual figures
+    writer = csv.DictWriter(stream, fieldnames=columns, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows({name: _cell(value) for name, value in line.items()} for line in lines)
     return stream.getvalue()
+
+
+def _longest(lines: Sequence[dict[str, object]]) -> dict[str, object]:
+    return max(lines, key=lambda line: len(line))  # noqa: PLW0108 - mypy cannot tell `len` here
 
 
 def _cell(value: object) -> object:

@@ -15,12 +15,14 @@ from mair_cli.store.atomic import atomic_write
 
 __all__ = ["ReportKind", "check_report_file", "write_report"]
 
-ReportKind = Literal["html", "json", "csv"]
+ReportKind = Literal["html", "json", "csv", "markdown", "latex"]
 
 _HEAD: Final = 512
 _MARKS: Final[Mapping[ReportKind, tuple[bytes, bytes]]] = {
     "html": (b"<!doctype html>", b'<meta name="generator" content="mair-cli'),
     "json": (b"{", b'"generator": "mair-cli'),
+    "markdown": (b"<!-- mair-cli", b"\n**"),
+    "latex": (b"% mair-cli", b"\\begin{tabular}"),
     "csv": (b"dataset,task,image,method,", b",psnr_y,ssim_y,psnr_rgb,ssim_rgb,"),
 }
 """How a report of ours begins, and what stands near its beginning."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 
@@ -16,6 +16,7 @@ from mair_cli.benchmark.peak_memory import PeakMemory
 from mair_cli.benchmark.state import Row, RunState, state_key
 from mair_cli.datasets.pairs import Sample
 from mair_cli.errors import ImageError, MairError, UsageError
+from mair_cli.measure.perceptual import PerceptualMeasure
 from mair_cli.measure.protocol import Measurement, Pair, Protocol, load_pair, measure
 from mair_cli.store.trace import log_traceback
 
@@ -87,6 +88,8 @@ def _summary(info: MethodInfo, rows: Sequence[Row]) -> Summary:
         ssim_y=fmean(figure.ssim_y for figure in figures),
         psnr_rgb=fmean(figure.psnr_rgb for figure in figures),
         ssim_rgb=fmean(figure.ssim_rgb for figure in figures),
+        ssim_3d=_mean_known([figure.ssim_3d for figure in figures]),
+        perceptual={name: fmean(figure.perceptual[name] for figure in figures) for name in figures[0].perceptual},
     )
     seconds = sum(row.seconds for row, _ in good)
     pixels = sum(row.width * row.height for row, _ in good)
@@ -102,6 +105,12 @@ def _summary(info: MethodInfo, rows: Sequence[Row]) -> Summary:
     )
 
 
+def _mean_known(values: Sequence[float | None]) -> float | None:
+    """The mean, or None where there is nothing to take it of."""
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
+
+
 class Benchmark:
     """Measures methods on the samples of one set.
 
@@ -113,6 +122,7 @@ class Benchmark:
             that a run goes on only from its own results.
         keep_outputs: keep restored images until `finish`, for reports and for saving.
         on_row: called after each image.
+        measures: perceptual measures to take besides.
     """
 
     def __init__(
@@ -124,7 +134,9 @@ class Benchmark:
         settings: Mapping[str, object],
         keep_outputs: bool = False,
         on_row: OnRow | None = None,
+        measures: Sequence[PerceptualMeasure] = (),
     ) -> None:
+        self.measures = measures
         self.outcome = Outcome(protocol, samples)
         self._state_root = state_root
         self._settings = dict(settings)
@@ -136,6 +148,7 @@ class Benchmark:
         key = state_key(
             {
                 **self._settings,
+                **({"measures": [measure.name for measure in self.measures]} if self.measures else {}),
                 "protocol": asdict(self.outcome.protocol),
                 "method": method.name,
                 "run": method.settings,
@@ -186,7 +199,7 @@ class Benchmark:
             self.on_row(row, resumed)
 
     def _measure(self, method: Method, sample: Sample, pair: Pair) -> tuple[Row, np.ndarray | None]:
-        height, width = pair.truth.shape[:2]
+        protocol, (height, width) = self.outcome.protocol, pair.truth.shape[:2]
         with PeakMemory(method.device) as memory:
             start = time.perf_counter()
             try:
@@ -197,13 +210,18 @@ class Benchmark:
                 reason = str(error) or "not enough memory"
                 return Row(sample.name, method.info.name, pair.digest, width, height, error=reason), None
             seconds = time.perf_counter() - start
+        try:
+            perceptual = {other.name: other(output, pair.truth) for other in self.measures}
+        except RuntimeError as error:
+            return Row(sample.name, method.info.name, pair.digest, width, height, error=str(error)), None
+        figures = measure(output, pair.truth, protocol.crop, protocol.kind.measured_whole)
         row = Row(
             image=sample.name,
             method=method.info.name,
             digest=pair.digest,
             width=width,
             height=height,
-            measurement=measure(output, pair.truth, self.outcome.protocol.crop),
+            measurement=replace(figures, perceptual=perceptual),
             seconds=seconds,
             peak_memory=memory.bytes,
             gray=pair.gray,

@@ -13,7 +13,9 @@ from mair_cli.cli.train import recipe_overrides, share_cores
 from mair_cli.errors import UsageError
 
 if TYPE_CHECKING:
+    from mair_cli.benchmark.report_files import ReportKind
     from mair_cli.training.studies.ablation import Result, Variant
+    from mair_cli.training.studies.statistics import Statistics
 
 # Varied when the user names nothing: what the article's first ablation compares.
 DEFAULT_AXES = ("network.scan_pattern=nested,raster,continuous,window", "network.aggregation=shuffle,sum")
@@ -44,12 +46,19 @@ def ablate(
     draw_orders: Annotated[
         Path | None, typer.Option("--draw-orders", help="Draw the scan orders into this folder; needs no recipe.")
     ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option("--markdown", metavar="FILE", help="Write the tables as Markdown.")
+    ] = None,
+    latex: Annotated[
+        Path | None, typer.Option("--latex", metavar="FILE", help="Write the tables as LaTeX, with booktabs.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     backend: Annotated[str, typer.Option(help="Scan back end: auto, mamba-ssm, triton, numba or reference.")] = "auto",
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Errors only.")] = False,
 ) -> int:
     """Train variants of a recipe from the same seed for the same steps; compare PSNR, size, cost and time.
 
+    Several seeds (--vary training.seed=0,1,2) give means, standard deviations, and differences seed by seed.
     Started again after an interruption it goes on where it was: finished variants are not trained anew.
     """
     share_cores()
@@ -64,9 +73,13 @@ def ablate(
     if config is None:
         raise UsageError("mair ablate needs a recipe, or --draw-orders FOLDER")
 
+    from mair_cli.benchmark.report_files import check_report_file
     from mair_cli.training.recipe import parse_value, read_settings
     from mair_cli.training.studies.ablation import make_variants, summarise, write_results
+    from mair_cli.training.studies.statistics import statistics_of, write_statistics
 
+    for path, kind in _reports(markdown, latex):
+        check_report_file(path, kind, [config])
     base = read_settings(config, recipe_overrides(images, None, changes))
     axes: dict[str, list[object]] = {}
     for text in vary or DEFAULT_AXES:
@@ -82,8 +95,10 @@ def ablate(
             console.note("interrupted: the same command goes on")
             return 128 + signal
         results.append(summarise(variant))
-    _report(results)
-    for path in write_results(output, results):
+    found = statistics_of(results)
+    written = [*write_results(output, results), write_statistics(output, found)]
+    _report(results, found, markdown, latex)
+    for path in (*written, *filter(None, (markdown, latex))):
         console.note(f"wrote {path}")
     return 0
 
@@ -101,18 +116,22 @@ def _train(variant: Variant, place: str, device: str, backend: str) -> int | Non
     return outcome.signal
 
 
-def _report(results: list[Result]) -> None:
-    columns = ("variant", "PSNR dB", "SSIM", "loss", "parameters", "10⁹ multiply-adds", "seconds")
-    rows = [
-        [
-            result.variant,
-            f"{result.psnr:.3f}",
-            f"{result.ssim:.4f}",
-            f"{result.loss:.5f}",
-            str(result.parameters),
-            f"{result.multiply_adds:.1f}",
-            f"{result.seconds:.0f}",
-        ]
-        for result in results
-    ]
-    console.table("", columns, rows)
+def _reports(markdown: Path | None, latex: Path | None) -> list[tuple[Path, ReportKind]]:
+    kinds: list[tuple[Path | None, ReportKind]] = [(markdown, "markdown"), (latex, "latex")]
+    return [(path, kind) for path, kind in kinds if path is not None]
+
+
+def _report(results: list[Result], found: list[Statistics], markdown: Path | None, latex: Path | None) -> None:
+    """Show a row per run, and with several seeds one per variant; write both tables where they are asked for."""
+    from mair_cli.benchmark.report_files import write_report
+    from mair_cli.benchmark.report_tables import Table, tables_as_latex, tables_as_markdown
+    from mair_cli.training.studies import result_tables
+
+    tables = [Table("each run", result_tables.RUN_COLUMNS, result_tables.run_rows(results))]
+    if len(found) < len(results):
+        rows = result_tables.statistics_rows(found)
+        tables.append(Table(f"over seeds; compared with {found[0].variant}", result_tables.STATISTICS_COLUMNS, rows))
+    for table in tables:
+        console.table(table.title if len(tables) > 1 else "", table.columns, table.rows)
+    for path, kind in _reports(markdown, latex):
+        write_report(path, tables_as_markdown(tables) if kind == "markdown" else tables_as_latex(tables))

@@ -73,6 +73,7 @@ COMMANDS = (
     Command("compare", "mair_cli.cli.compare:compare", "Two or three images beside one another.", MEASURE),
     Command("download", "mair_cli.cli.download:download", "Fetch published weights, or list all models.", MANAGE),
     Command("info", "mair_cli.cli.info:info", "What a model or a checkpoint file is, and what it costs.", MANAGE),
+    Command("export", "mair_cli.cli.export:export", "Write a network as a file for other programs.", MANAGE),
     Command("doctor", "mair_cli.cli.doctor:doctor", "Check this machine: versions, devices, back ends.", MANAGE),
     Command("help", "mair_cli.cli.help:show_help", "What a command does, and its options.", MANAGE),
 )

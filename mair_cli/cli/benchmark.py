@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from mair_cli.cli import completion, console
+from mair_cli.cli.benchmark_methods import chosen_methods
 from mair_cli.cli.benchmark_results import Targets, show, write
 from mair_cli.cli.options import NETWORK, OUTPUT, SPEED, Offline, Quiet, Verbose, with_run_options
 from mair_cli.cli.values import check_choice, go_offline, parse_tile
@@ -37,6 +38,7 @@ class Plan:
     methods: Sequence[tuple[str, RunSettings]]
     settings: RunSettings
     fresh: bool
+    measures: Sequence[str] = ()
 
 
 # Long, but a list of options throughout: each is one parameter with its help.
@@ -65,7 +67,7 @@ def benchmark(
         ),
     ] = "sr",
     scale: Annotated[
-        int | None, typer.Option("--scale", "-s", metavar="2|3|4", rich_help_panel=SETS, help="For sr. Default: 4.")
+        int | None, typer.Option("--scale", "-s", metavar="2|3|4|8", rich_help_panel=SETS, help="For sr. Default: 4.")
     ] = None,
     sigma: Annotated[
         float | None,
@@ -83,6 +85,15 @@ def benchmark(
             metavar="1-100",
             rich_help_panel=SETS,
             help="JPEG quality that inputs are compressed with. Default: 40 for dejpeg, else none.",
+        ),
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metric",
+            metavar="NAME",
+            rich_help_panel=OUTPUT,
+            help="Also measure lpips, dists, niqe, musiq … by pyiqa, which fetches its weights itself. Repeatable.",
         ),
     ] = None,
     data_dir: Annotated[
@@ -119,14 +130,16 @@ def benchmark(
     ] = None,
     offline: Offline = False,
     tile: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--tile",
             metavar="partition|auto|N|0",
             rich_help_panel=SPEED,
-            help="partition: cut up as in published tests; else the tool's own blended tiles of N input pixels.",
+            help="partition: cut up as in published tests; else the tool's own blended tiles of N input pixels. "
+            "Default as published: 0 for real-denoise, deblur, dehaze, else partition.",
+            show_default=False,
         ),
-    ] = PARTITION,
+    ] = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", rich_help_panel=SPEED, help="Do not go on from an interrupted run.")
     ] = False,
@@ -148,6 +161,22 @@ def benchmark(
             min=0,
             rich_help_panel=OUTPUT,
             help="Sliders for the N images in which methods differ most; 0 for all. Default: 40.",
+        ),
+    ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option("--markdown", metavar="FILE", rich_help_panel=OUTPUT, help="Tables as Markdown.")
+    ] = None,
+    latex: Annotated[
+        Path | None,
+        typer.Option("--latex", metavar="FILE", rich_help_panel=OUTPUT, help="Tables as LaTeX, with booktabs."),
+    ] = None,
+    dnd_bundle: Annotated[
+        Path | None,
+        typer.Option(
+            "--dnd-bundle",
+            metavar="DIR",
+            rich_help_panel=OUTPUT,
+            help="Instead of measuring: restore DND and write the files that its server takes.",
         ),
     ] = None,
     save_images: Annotated[
@@ -174,6 +203,7 @@ def benchmark(
     )
     if html_images is not None and html is None:
         raise UsageError("`html_images` is about the page that `html` FILE writes: name one.")
+    tile = tile or ("0" if kind.measured_whole else PARTITION)
     partition = tile == PARTITION
     stripe = settings.pop("stripe")
     run = RunSettings.of(
@@ -185,40 +215,23 @@ def benchmark(
             "partition": partition,
         }
     )
-    plan = Plan(protocol, _methods(model or [], weights or [], kind.baseline, run, stripe), run, fresh)
-    targets = Targets(json, csv, html, save_images, 40 if html_images is None else html_images)
+    plan = Plan(
+        protocol, chosen_methods(model or [], weights or [], kind.baseline, run, stripe), run, fresh, metric or ()
+    )
+    if dnd_bundle is not None:
+        return _bundle(dataset, data_dir, plan, dnd_bundle)
+    targets = Targets(json, csv, html, markdown, latex, save_images, 40 if html_images is None else html_images)
     targets.check(weights or [])
     return _run(dataset, data_dir, limit, plan, targets)
 
 
-def _methods(
-    models: list[str], weights: list[Path], baseline: str, run: RunSettings, stripe: int | None
-) -> list[tuple[str, RunSettings]]:
-    """Label and settings of each method; labels are unique, files of one name told apart by what differs."""
-    if stripe is not None and not weights:
-        raise UsageError("`stripe` belongs to `weights`: models of the catalog know theirs.")
-    names = list(models) if models else [baseline, *([] if weights else ["auto"])]
-    for name in names:
-        if names.count(name) > 1:
-            raise UsageError(f"{name} is given twice: name each method once")
-    labels = _labels(weights, set(names))
-    return [(name, run) for name in names] + [
-        (label, run.with_(weights=path, stripe=stripe)) for label, path in zip(labels, weights, strict=True)
-    ]
+def _bundle(dataset: str, data_dir: Path | None, plan: Plan, output: Path) -> int:
+    from mair_cli.cli.benchmark_bundle import write_dnd_bundle
+    from mair_cli.datasets.benchmark_sets import locate_set
 
-
-def _labels(files: list[Path], taken: set[str]) -> list[str]:
-    """A name for each file: its stem, its whole name, or as many folders before it as tell it from the others."""
-    if len({file.resolve() for file in files}) < len(files):
-        raise UsageError("a weights file is given twice: name each method once")
-    for candidates in (
-        [file.stem for file in files],
-        [file.name for file in files],
-        *([str(Path(*file.resolve().parts[-depth:])) for file in files] for depth in range(2, 64)),
-    ):
-        if len(set(candidates) | taken) == len(files) + len(taken):
-            return candidates
-    raise UsageError("weights files cannot be told apart by their names: rename one")
+    task = plan.protocol.task
+    located = locate_set(dataset, task=task, scale=plan.protocol.scale, data_dir=data_dir)
+    return write_dnd_bundle(located.folder, output, task, plan.methods)
 
 
 def _run(dataset: str, data_dir: Path | None, limit: int | None, plan: Plan, targets: Targets) -> int:
@@ -290,6 +303,8 @@ def _tell_listing(located: LocatedSet, listing: Listing, protocol: Protocol) -> 
 
 def _start(located: LocatedSet, listing: Listing, plan: Plan, targets: Targets) -> Benchmark:
     from mair_cli.benchmark.runs import Benchmark
+    from mair_cli.measure.perceptual import open_measures
+    from mair_cli.runtime.device import choose_device
     from mair_cli.store.paths import cache_dir
     from mair_cli.version import __version__
 
@@ -300,6 +315,7 @@ def _start(located: LocatedSet, listing: Listing, plan: Plan, targets: Targets) 
         state_root=cache_dir() / "benchmark-runs",
         settings=settings,
         keep_outputs=targets.html is not None or targets.images is not None,
+        measures=open_measures(plan.measures, choose_device(plan.settings.device)),
     )
 
 
@@ -339,7 +355,7 @@ def _settings_for_people(located: LocatedSet, plan: Plan) -> dict[str, str]:
         "task": protocol.title,
         "inputs": _inputs_for_people(protocol),
         "cropped": f"{protocol.crop} pixels at every edge" if protocol.crop else "nothing",
-        "cut up": "published partition" if options.partition else f"tiles, --tile {options.tile}",
+        "cut up": _cut_up(options),
         "self-ensemble": "8 flips and turns" if options.ensemble else "no",
         "device, back end": f"{options.device}, {options.backend}",
         "precision": options.precision,
@@ -347,6 +363,12 @@ def _settings_for_people(located: LocatedSet, plan: Plan) -> dict[str, str]:
         "MP/s": "megapixels of output per second",
         "peak memory": "on a GPU what tensors took; on the CPU the whole process, Python and PyTorch included",
     }
+
+
+def _cut_up(options: RunSettings) -> str:
+    if options.partition:
+        return "published partition"
+    return f"tiles, --tile {options.tile}" if options.tile else "not at all, whole images"
 
 
 def _inputs_for_people(protocol: Protocol) -> str:

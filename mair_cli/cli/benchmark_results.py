@@ -13,9 +13,6 @@ from mair_cli.errors import UsageError
 if TYPE_CHECKING:
     from mair_cli.benchmark.report import BenchmarkReport
     from mair_cli.benchmark.report_files import ReportKind
-    from mair_cli.benchmark.runs import Summary
-    from mair_cli.benchmark.state import Row
-    from mair_cli.tasks import Channel
 
 
 @dataclass(frozen=True)
@@ -25,6 +22,8 @@ class Targets:
     json: Path | None
     csv: Path | None
     html: Path | None
+    markdown: Path | None
+    latex: Path | None
     images: Path | None
     html_images: int
 
@@ -36,6 +35,10 @@ class Targets:
             yield self.csv, "csv"
         if self.html is not None:
             yield self.html, "html"
+        if self.markdown is not None:
+            yield self.markdown, "markdown"
+        if self.latex is not None:
+            yield self.latex, "latex"
 
     def check(self, inputs: Collection[Path], methods: Collection[str] = ()) -> None:
         """Make sure, before anything is measured, that no result would destroy a file that is not its forerunner.
@@ -53,7 +56,7 @@ class Targets:
             check_report_file(path, kind, inputs)
         files = [path.resolve() for path, _ in self.reports()]
         if len(set(files)) < len(files):
-            raise UsageError("--json, --csv and --html need a file each: two of them name the same")
+            raise UsageError("reports need a file each: two of them name the same")
         if self.images is not None:
             folders = {(self.images / method).resolve() for method in methods}
             for path in inputs:
@@ -63,92 +66,17 @@ class Targets:
 
 def show(report: BenchmarkReport) -> None:
     """Each image, the means, and published figures, as tables on stdout."""
-    channel = report.outcome.protocol.headline
-    names = [summary.method.name for summary in report.summaries]
-    body = [
-        [image, *(cell for name in names for cell in _figure_cells(by_method[name], channel))]
-        for image, by_method in report.by_image().items()
-    ]
-    columns = ["image", *(f"{name}\n{figure}" for name in names for figure in ("PSNR", "SSIM"))]
-    console.table(f"{report.title}: each image, on {channel.upper()}", columns, body)
-    console.table(f"{report.title}: means", _SUMMARY_COLUMNS, [_summary_row(summary) for summary in report.summaries])
-    _show_published(report)
+    from mair_cli.benchmark.report_tables import costs_table, image_table, means_table, published_table
 
-
-def _figure_cells(row: Row, channels: Channel) -> list[str]:
-    from mair_cli.benchmark.report import decibels, on_channels, similarity
-
-    if row.measurement is None:
-        return ["failed", ""]
-    psnr, ssim = on_channels(row.measurement, channels)
-    return [decibels(psnr), similarity(ssim)]
-
-
-_SUMMARY_COLUMNS = (
-    "method",
-    "images",
-    "PSNR\nY",
-    "SSIM\nY",
-    "PSNR\nRGB",
-    "SSIM\nRGB",
-    "s per\nimage",
-    "MP/s",
-    "MiB",
-    "1000 par-\nameters",
-)
-
-
-def _summary_row(summary: Summary) -> list[str]:
-    from mair_cli.benchmark.report import decibels, similarity
-
-    mean = summary.mean
-    images = f"{summary.images}" + (f" of {summary.images + summary.failed}" if summary.failed else "")
-    if mean is None:
-        return [summary.method.name, images, *["–"] * 8]
-    speed, memory = summary.megapixels_per_second, summary.peak_memory
-    return [
-        summary.method.name,
-        images,
-        decibels(mean.psnr_y),
-        similarity(mean.ssim_y),
-        decibels(mean.psnr_rgb),
-        similarity(mean.ssim_rgb),
-        f"{summary.seconds:.3g}",
-        "–" if speed is None else f"{speed:.3g}",
-        "–" if memory is None else f"{memory / 2**20:.0f}",
-        "–" if summary.method.parameters is None else f"{summary.method.parameters / 1000:.0f}",
-    ]
-
-
-def _show_published(report: BenchmarkReport) -> None:
-    if report.comparable:
-        _published_table(report)
+    for table in (image_table(report), means_table(report), costs_table(report)):
+        console.table(*table)
+    published = published_table(report)
+    if published is not None:
+        console.table(*published)
+        if any(row[0].endswith(" *") for row in published.rows):
+            console.note("*: measured here with the same method and weights")
     for remark in report.published_notes():
         console.note(remark)
-
-
-def _published_table(report: BenchmarkReport) -> None:
-    from mair_cli.benchmark.report import decibels, similarity
-
-    measured = [(summary, figures) for summary in report.comparable if (figures := report.headline(summary))]
-    rows = []
-    for figure in report.published:
-        same = any(report.published_row(summary) is figure for summary, _ in measured)
-        rows.append(
-            [
-                figure.method + (" *" if same else ""),
-                figure.parameters or "–",
-                decibels(figure.psnr),
-                "–" if figure.ssim is None else similarity(figure.ssim),
-                *(f"{figures[0] - figure.psnr:+.2f}" for _, figures in measured),
-                "own" if figure.primary else ("notes" if figure.note.startswith("unconfirmed") else "others"),
-            ]
-        )
-    columns = ["published", "parameters", "PSNR", "SSIM", *(f"{summary.method.name}\nis" for summary, _ in measured)]
-    channel = report.outcome.protocol.headline.upper()
-    console.table(f"{report.title}: beside published figures, on {channel}", [*columns, "source"], rows)
-    if any(report.published_row(summary) for summary, _ in measured):
-        console.note("*: measured here with the same method and weights")
 
 
 def write(report: BenchmarkReport, targets: Targets) -> None:
@@ -157,17 +85,11 @@ def write(report: BenchmarkReport, targets: Targets) -> None:
     Raises:
         MairError: one cannot be written.
     """
-    from mair_cli.benchmark.report import render_csv, render_json
     from mair_cli.benchmark.report_files import write_report
 
     written = []
     for path, kind in targets.reports():
-        if kind == "html":
-            from mair_cli.benchmark.html import render_html
-
-            text = render_html(report, targets.html_images)
-        else:
-            text = render_json(report) if kind == "json" else render_csv(report)
+        text = _rendered(report, kind, targets.html_images)
         write_report(path, text)
         written.append(path)
     if targets.images:
@@ -175,6 +97,23 @@ def write(report: BenchmarkReport, targets: Targets) -> None:
         written.append(targets.images)
     if written:
         console.note(f"written: {', '.join(str(path) for path in written)}")
+
+
+def _rendered(report: BenchmarkReport, kind: ReportKind, html_images: int) -> str:
+    from mair_cli.benchmark import report as data
+    from mair_cli.benchmark import report_tables
+
+    if kind == "html":
+        from mair_cli.benchmark.html import render_html
+
+        return render_html(report, html_images)
+    renderers = {
+        "json": data.render_json,
+        "csv": data.render_csv,
+        "markdown": report_tables.render_markdown,
+        "latex": report_tables.render_latex,
+    }
+    return renderers[kind](report)
 
 
 def _save_images(report: BenchmarkReport, folder: Path) -> None:

@@ -18,8 +18,6 @@ from mair_cli.tasks import TASKS
 if TYPE_CHECKING:
     from mair_cli.networks import Network
 
-_SR_RESULT = (1280, 720)  # papers count super-resolution for a result of this size,
-_INPUT = (256, 256)  # and all else for an input of this one
 _MEGAPIXEL = 1_000_000
 _OPTIONS = {"noise_level": "sigma", "jpeg_level": "jpeg"}
 
@@ -105,7 +103,7 @@ def _of_file(path: Path, stripe: int | None) -> Subject:
 
 def _facts(subject: Subject) -> dict[str, object]:
     network = subject.network
-    width, height = _SR_RESULT if network.scale > 1 else _INPUT
+    multiply_adds, counted_for = network.multiply_adds()
     settings = {
         key: list(value) if isinstance(value, tuple) else value for key, value in network.config.to_mapping().items()
     }
@@ -117,8 +115,8 @@ def _facts(subject: Subject) -> dict[str, object]:
         "quality": subject.quality,
         "scale": network.scale,
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "multiply_adds": round(network.multiply_adds_per_pixel() * width * height / network.scale**2),
-        "multiply_adds_for": f"{width}×{height} {'result' if network.scale > 1 else 'input'}",
+        "multiply_adds": round(multiply_adds),
+        "multiply_adds_for": counted_for,
         "stripe": network.stripe,
         "levels": [_OPTIONS[name] for name in network.levels],
         "memory_per_megapixel": network.memory_per_pixel * _MEGAPIXEL,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 from mair_cli.cli import console
@@ -9,8 +10,9 @@ from mair_cli.training.recipe import Settings
 from mair_cli.training.reports import Observer, StepReport
 from mair_cli.training.validation import Measurement
 
-# Where stderr is a file, a line about the loss this often is enough.
+# Beside a bar, a line about the loss this often is enough; without a terminal lines are all there is.
 SECONDS_BETWEEN_LINES = 60.0
+SECONDS_BETWEEN_LINES_OF_FILES = 10.0
 
 
 class ConsoleObserver(Observer):
@@ -39,9 +41,10 @@ class ConsoleObserver(Observer):
         self._bar.reach(step, self._settings.training.steps)
 
     def logged(self, report: StepReport) -> None:
-        """Update the bar's text; write a line once a minute."""
+        """Update the bar's text; write a line once a minute, or more often where there is no bar."""
         self._bar.describe(f"{self._settings.name} loss {report.loss:.4f}")
-        if time.monotonic() - self._told >= SECONDS_BETWEEN_LINES:
+        pause = SECONDS_BETWEEN_LINES if sys.stderr.isatty() else SECONDS_BETWEEN_LINES_OF_FILES
+        if time.monotonic() - self._told >= pause:
             self._told = time.monotonic()
             console.note(
                 f"step {report.step}: loss {report.loss:.5f}, learning rate {report.learning_rate:.2e}, "

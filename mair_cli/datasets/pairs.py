@@ -5,6 +5,7 @@ Layouts understood:
     image_SRF_4/img_001_SRF_4_HR.png, …_LR.png          pairs by name, one folder per scale (also that folder itself)
     HR/0801.png, LR_bicubic/X4/0801x4.png                ground truth and low resolution in folders of their own
     target/…, input/…                                    pairs for real noise, blur and haze, under several usual names
+    ValidationNoisyBlocksSrgb.mat, ValidationGtBl…       SIDD's validation blocks
     *.png                                                a bare folder of ground truth: inputs are made from it
 
 Nothing here opens an image: a broken file shows when it is read.
@@ -17,7 +18,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mair_cli.errors import UsageError
+from mair_cli.datasets.mat_files import SIDD_NOISY, SIDD_TRUTH, block_count, is_dnd
+from mair_cli.errors import ImageError, UsageError
 from mair_cli.tasks import TASKS
 
 __all__ = ["Listing", "Sample", "find_samples"]
@@ -36,11 +38,13 @@ class Sample:
         name: short name for tables, unique within its listing.
         truth: file of the ground truth.
         degraded: file of the input; None where it is made from the ground truth.
+        block: which of the blocks that both files hold (`mat_files`); None for image files.
     """
 
     name: str
     truth: Path
     degraded: Path | None = None
+    block: int | None = None
 
 
 @dataclass
@@ -97,10 +101,20 @@ def _list(folder: Path, task: str, scale: int) -> Listing:
         return listing
     if TASKS[task].inputs != "given":
         return _bare(truths or folder)
+    return _given_pairs(folder, truths)
+
+
+def _given_pairs(folder: Path, truths: Path | None) -> Listing:
+    """Inputs that come with the set."""
+    if (folder / SIDD_TRUTH).is_file() and (folder / SIDD_NOISY).is_file():
+        return _blocks(folder / SIDD_TRUTH, folder / SIDD_NOISY)
     inputs = _subfolder(folder, _INPUT_FOLDERS)
     if truths is None or inputs is None:
         listing = Listing()
-        listing.problems.append("pairs in two folders are needed, such as input/ and target/")
+        only_server = "only DND's server has its ground truth: `dnd_bundle` writes what it takes"
+        listing.problems.append(
+            only_server if is_dnd(folder) else "pairs in two folders are needed, such as input/ and target/"
+        )
         return listing
     return _folder_pairs(truths, inputs, _plain_key)
 
@@ -174,15 +188,35 @@ def _bare(folder: Path) -> Listing:
     return listing
 
 
+def _blocks(truth: Path, noisy: Path) -> Listing:
+    """SIDD's validation blocks, numbered through; what cannot be read is a problem."""
+    listing = Listing()
+    try:
+        count = block_count(truth)
+        if block_count(noisy) != count:
+            listing.problems.append(f"{noisy.name} and {truth.name} hold different numbers of blocks")
+            return listing
+    except ImageError as error:
+        listing.problems.append(str(error))
+        return listing
+    listing.samples = [Sample(f"block {number + 1:04}", truth, noisy, number) for number in range(count)]
+    return listing
+
+
 def _folder_pairs(truths: Path, inputs: Path, input_key: Callable[[Path], str]) -> Listing:
-    """Ground truth and inputs in two folders. Several inputs may share one ground truth: `1400_1` goes with `1400`."""
+    """Ground truth and inputs in two folders. Several inputs may share one ground truth.
+
+    `1400_1` goes with `1400`, and SOTS-outdoor's `0001_0.8_0.2` with `0001`.
+    """
     listing = Listing()
     truth_of = _keyed(_files(truths, listing.problems), _plain_key, listing.problems)
     input_of = _keyed(_files(inputs, listing.problems), input_key, listing.problems)
     used = set()
     for key, path in input_of.items():
-        partner = key if key in truth_of else re.sub(r"_[^_]*$", "", key)
-        if partner in truth_of:
+        parts = key.split("_")
+        names = ("_".join(parts[:length]) for length in range(len(parts), 0, -1))
+        partner = next((name for name in names if name in truth_of), None)
+        if partner is not None:
             used.add(partner)
             listing.samples.append(
                 Sample(truth_of[partner].stem if partner == key else path.stem, truth_of[partner], path)

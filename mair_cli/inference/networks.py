@@ -302,6 +302,6 @@ def steps_of(network: Network) -> NetworkSteps | None:
     """The steps of a network; None for kinds that have no inference form."""
     if isinstance(network, MaIRUNet):
         return UNetSteps(network)
-    if isinstance(network, MaIR) and network.config.aggregation == "shuffle":
+    if isinstance(network, MaIR) and network.config.aggregation == "shuffle" and network.config.in_chans == 3:
         return FrameSteps(network)
     return None

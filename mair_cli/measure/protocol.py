@@ -5,28 +5,34 @@ super-resolution   low resolution from MATLAB's antialiased bicubic, ground trut
 Gaussian noise     seeded anew for each image, added to the float image in BGR order, not clipped, not rounded, no
                    crop; papers print RGB
 JPEG               Pillow's encoder (libjpeg's tables), 4:2:0, gray files as gray; no crop; papers print RGB, or gray
-noise, blur, haze  pairs as they are, no crop; papers print RGB
+noise, blur, haze  pairs as they are, whole, no crop; papers print RGB, and SSIM with a window over channels too
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
 from mair_cli.datasets.degradations import Degradation
+from mair_cli.datasets.mat_files import read_block
 from mair_cli.datasets.pairs import Sample
 from mair_cli.datasets.resize import matlab_bicubic
 from mair_cli.errors import ImageError, UsageError
 from mair_cli.images.io import Picture, read_picture, read_rgb8
 from mair_cli.images.picture import convert_depth
-from mair_cli.measure.metrics import psnr, ssim
+from mair_cli.measure.metrics import psnr, ssim, ssim_3d
 from mair_cli.tasks import TASKS, Channel, Task, find_task
 
 __all__ = ["Measurement", "Pair", "Protocol", "load_pair", "measure", "to_bytes"]
+
+
+SCALES = (2, 3, 4, 8)
+"""Enlargements that papers measure."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +54,10 @@ class Protocol:
     def __post_init__(self) -> None:
         """Raises UsageError for what does not go together, naming it in backquotes."""
         kind = self.kind
-        if kind.enlarges and self.scale not in (2, 3, 4):
-            raise UsageError(f"`scale` {self.scale}: super-resolution is measured at 2, 3 or 4")
+        if kind.enlarges and self.scale not in SCALES:
+            *others, last = SCALES
+            wanted = f"{', '.join(map(str, others))} or {last}"
+            raise UsageError(f"`scale` {self.scale}: super-resolution is measured at {wanted}")
         if not kind.enlarges and self.scale != 1:
             raise UsageError(f"`scale` belongs to `task` sr, not to {self.task}")
         for name, value, needed in (
@@ -94,12 +102,19 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Measurement:
-    """PSNR in dB (infinite for equal images) and SSIM, on Y and on RGB."""
+    """PSNR in dB (infinite for equal images) and SSIM, on Y and on RGB.
+
+    Attributes:
+        ssim_3d: on RGB, with a window over channels too (`metrics.ssim_3d`); None for tasks whose papers don't use it.
+        perceptual: what `measure.perceptual` gave, by name.
+    """
 
     psnr_y: float
     ssim_y: float
     psnr_rgb: float
     ssim_rgb: float
+    ssim_3d: float | None = None
+    perceptual: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -143,7 +158,7 @@ def load_pair(sample: Sample, protocol: Protocol) -> Pair:
     Raises:
         ImageError: a file cannot be read, the sizes do not belong together, or the image is too small to be measured.
     """
-    stored = _read(sample.truth)
+    stored = _read(sample.truth) if sample.block is None else read_block(sample.truth, sample.block)
     truth = _spread(stored)
     if protocol.kind.inputs == "given":
         degraded = _given_input(sample, truth)
@@ -164,7 +179,7 @@ def load_pair(sample: Sample, protocol: Protocol) -> Pair:
 def _given_input(sample: Sample, truth: np.ndarray) -> np.ndarray:
     if sample.degraded is None:
         raise ImageError(f"{sample.truth}: no input to restore")
-    degraded = read_rgb8(sample.degraded)
+    degraded = read_rgb8(sample.degraded) if sample.block is None else read_block(sample.degraded, sample.block)
     if degraded.shape != truth.shape:
         raise ImageError(f"{sample.degraded}: {_size(degraded)}, but its ground truth has {_size(truth)}")
     return degraded
@@ -192,13 +207,14 @@ def _size(image: np.ndarray) -> str:
     return f"{image.shape[1]}x{image.shape[0]} pixels"
 
 
-def measure(output: np.ndarray, truth: np.ndarray, crop: int) -> Measurement:
+def measure(output: np.ndarray, truth: np.ndarray, crop: int, over_channels: bool = False) -> Measurement:
     """PSNR and SSIM of a restored image, on Y and on RGB.
 
     Args:
         output: (H, W, 3) RGB uint8.
         truth: the same shape and type.
         crop: pixels left out at every edge, see `Protocol.crop`.
+        over_channels: take SSIM with a window over channels too, see `Task.measured_whole`.
 
     Raises:
         ImageError: the shapes differ or are too small.
@@ -208,4 +224,5 @@ def measure(output: np.ndarray, truth: np.ndarray, crop: int) -> Measurement:
         ssim_y=ssim(output, truth, crop, y_channel=True),
         psnr_rgb=psnr(output, truth, crop),
         ssim_rgb=ssim(output, truth, crop),
+        ssim_3d=ssim_3d(output, truth) if over_channels else None,
     )

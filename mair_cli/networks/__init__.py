@@ -11,12 +11,14 @@ from mair_cli.networks.blocks import VisionMambaModule
 from mair_cli.networks.mair import MaIR
 from mair_cli.networks.mair_unet import MaIRUNet
 from mair_cli.networks.mambair import MambaIR
+from mair_cli.networks.mambairv2 import MambaIRv2, SemanticScan
 from mair_cli.networks.network import Network
 from mair_cli.networks.settings import (
     FrameConfig,
     MaIRConfig,
     MaIRUNetConfig,
     MambaIRConfig,
+    MambaIRv2Config,
     NetworkConfig,
     config_from_mapping,
 )
@@ -28,6 +30,8 @@ __all__ = [
     "MaIRConfig",
     "MaIRUNetConfig",
     "MambaIRConfig",
+    "MambaIRv2",
+    "MambaIRv2Config",
     "Network",
     "NetworkConfig",
     "build_network",
@@ -35,7 +39,7 @@ __all__ = [
     "set_backend",
 ]
 
-NETWORKS: Final[tuple[type[Network], ...]] = (MaIRUNet, MambaIR, MaIR)
+NETWORKS: Final[tuple[type[Network], ...]] = (MaIRUNet, MambaIRv2, MambaIR, MaIR)
 """Every network there is; each recognises its own checkpoints and settings."""
 
 
@@ -60,5 +64,5 @@ def build_network(config: Mapping[str, object] | NetworkConfig) -> Network:
 def set_backend(network: nn.Module, backend: str) -> None:
     """Make every scan of a network use one back end: a name from `mair_cli.scan.dispatch.BACKENDS`, or `auto`."""
     for module in network.modules():
-        if isinstance(module, VisionMambaModule):
+        if isinstance(module, VisionMambaModule | SemanticScan):
             module.scan_backend = backend

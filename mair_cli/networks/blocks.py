@@ -14,15 +14,18 @@ Parameter names are those of published checkpoints: they must not change.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from mair_cli.scan.dispatch import merged_scan, selective_scan
 from mair_cli.scan.inputs import Gate, ScanInputs
+from mair_cli.scan.operators import compiled_merged_scan, compiled_orders, compiled_scan
 from mair_cli.scan.orders import CACHE_BYTES, DIRECTIONS, BoundedCache, scan_orders
 
 # A network alternates between two orders; they are held even where one of them is larger than all that is allowed.
@@ -128,6 +131,8 @@ class VisionMambaModule(nn.Module):
 
     def _orders(self, height: int, width: int, device: torch.device) -> Tensor:
         """The scan's orders, (K, L) int32."""
+        if torch.compiler.is_compiling():
+            return compiled_orders(height, width, self.stripe, self.shifted, self.pattern, device)
         return _order_tensor(height, width, self.stripe, self.shifted, self.pattern, device)
 
     def orders(self, height: int, width: int) -> NDArray[np.int32]:
@@ -142,13 +147,16 @@ class VisionMambaModule(nn.Module):
             F.linear(u, self.x_proj_weight.flatten(0, 1)).unflatten(-1, (directions, -1)),
             self.dt_projs_weight,
             self.dt_projs_bias,
-            -torch.exp(self.A_logs.float()).view(directions, inner, -1),
+            -torch.exp(self.A_logs.to(torch.promote_types(u.dtype, torch.float32))).view(directions, inner, -1),
             self.Ds.view(directions, inner),
             self._orders(height, width, u.device),
         )
+        compiling = torch.compiler.is_compiling()
         if self.gating is None:
-            return selective_scan(inputs, backend=self.scan_backend).sum(dim=1)
-        return merged_scan(inputs, self.gating.gate, backend=self.scan_backend)
+            scan = compiled_scan if compiling else selective_scan
+            return scan(inputs, backend=self.scan_backend).sum(dim=1)
+        merged = compiled_merged_scan if compiling else merged_scan
+        return merged(inputs, self.gating.gate, backend=self.scan_backend)
 
 
 class Mlp(nn.Module):
@@ -220,6 +228,14 @@ class ResidualMambaBlock(nn.Module):
         """Map (B, H, W, C) to (B, H, W, C)."""
         x = torch.addcmul(self.drop_path(self.self_attention(self.ln_1(x))), x, self.skip_scale)
         return torch.addcmul(self.get_submodule(self.branch_name)(self.ln_2(x)), x, self.skip_scale2)
+
+
+def run_blocks(blocks: Iterable[nn.Module], x: Tensor, use_checkpoint: bool) -> Tensor:
+    """Map (B, H, W, C) through blocks in turn; see `NetworkConfig.use_checkpoint`."""
+    recomputes = use_checkpoint and torch.is_grad_enabled()
+    for block in blocks:
+        x = checkpoint(block, x, use_reentrant=False) if recomputes else block(x)
+    return x
 
 
 def on_pixels(layer: nn.Module, x: Tensor) -> Tensor:

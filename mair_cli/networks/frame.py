@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Sequence
 from itertools import islice
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mair_cli.networks.blocks import ResidualMambaBlock, initialise_linear_layers, on_pixels
+from mair_cli.networks.blocks import ResidualMambaBlock, initialise_linear_layers, on_pixels, run_blocks
 from mair_cli.networks.levels import Level, append_level_maps
 from mair_cli.networks.network import Network, StateDict, count_numbered, infer_levels, shortest_ratio
 from mair_cli.networks.settings import FrameConfig
@@ -23,7 +24,7 @@ RGB_MEAN = (0.4488, 0.4371, 0.4040)
 """Mean colour of DIV2K, subtracted from every input; from the published settings."""
 
 
-def _convolution(width: int, kind: str) -> nn.Module:
+def final_convolution(width: int, kind: str) -> nn.Module:
     """The convolution at the end of a group and of the body: one 3×3, or the bottleneck that `3conv` names."""
     if kind == "1conv":
         return nn.Conv2d(width, width, 3, padding=1)
@@ -40,14 +41,13 @@ def _convolution(width: int, kind: str) -> nn.Module:
 class _Blocks(nn.Module):
     """The blocks of a group, under the name that published checkpoints give them."""
 
-    def __init__(self, blocks: list[ResidualMambaBlock]) -> None:
+    def __init__(self, blocks: list[ResidualMambaBlock], use_checkpoint: bool) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
+        self.use_checkpoint = use_checkpoint
 
     def forward(self, x: Tensor) -> Tensor:
-        for block in self.blocks:
-            x = block(x)
-        return x
+        return run_blocks(self.blocks, x, self.use_checkpoint)
 
 
 class ResidualMambaGroup(nn.Module):
@@ -55,8 +55,8 @@ class ResidualMambaGroup(nn.Module):
 
     def __init__(self, config: FrameConfig, blocks: list[ResidualMambaBlock]) -> None:
         super().__init__()
-        self.residual_group = _Blocks(blocks)
-        self.conv = _convolution(config.embed_dim, config.resi_connection)
+        self.residual_group = _Blocks(blocks, config.use_checkpoint)
+        self.conv = final_convolution(config.embed_dim, config.resi_connection)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, H, W, C) to (B, H, W, C)."""
@@ -64,8 +64,8 @@ class ResidualMambaGroup(nn.Module):
 
 
 def _upsampler(scale: int, width: int) -> nn.Sequential:
-    """Classic SR: one step of 3, or one or two of 2, each a 3×3 convolution and a pixel shuffle."""
-    factors = [3] if scale == 3 else [2] * (scale // 2)
+    """Classic SR: one step of 3, or one to three of 2, each a 3×3 convolution and a pixel shuffle."""
+    factors = [3] if scale == 3 else [2] * int(math.log2(scale))
     layers: list[nn.Module] = []
     for factor in factors:
         layers += [nn.Conv2d(width, factor**2 * width, 3, padding=1), nn.PixelShuffle(factor)]
@@ -90,29 +90,34 @@ class Frame(Network):
     def __init__(self, config: FrameConfig) -> None:
         super().__init__()
         self.config, self.scale = config, config.upscale
-        width = config.embed_dim
+        width, colors = config.embed_dim, config.in_chans
         rates = iter(np.linspace(0, config.drop_path_rate, sum(config.depths)).tolist())
-        self.conv_first = nn.Conv2d(3 + len(config.levels), width, 3, padding=1)
+        self.conv_first = nn.Conv2d(colors + len(config.levels), width, 3, padding=1)
         self.patch_embed = nn.Sequential(OrderedDict(norm=nn.LayerNorm(width)))
         self.layers = nn.ModuleList(
-            ResidualMambaGroup(config, [self._block(place, rate) for place, rate in enumerate(islice(rates, depth))])
-            for depth in config.depths
+            self._group(number, list(islice(rates, depth))) for number, depth in enumerate(config.depths)
         )
         self.norm = nn.LayerNorm(width)
-        self.conv_after_body = _convolution(width, config.resi_connection)
+        self.conv_after_body = final_convolution(width, config.resi_connection)
         if config.upsampler == "pixelshuffledirect":
             self.upsample = nn.Sequential(
-                nn.Conv2d(width, 3 * self.scale**2, 3, padding=1), nn.PixelShuffle(self.scale)
+                nn.Conv2d(width, colors * self.scale**2, 3, padding=1), nn.PixelShuffle(self.scale)
             )
         elif config.upsampler == "pixelshuffle":
             head = self._head_width
             self.conv_before_upsample = nn.Sequential(nn.Conv2d(width, head, 3, padding=1), nn.LeakyReLU(inplace=True))
             self.upsample = _upsampler(self.scale, head)
-            self.conv_last = nn.Conv2d(head, 3, 3, padding=1)
+            self.conv_last = nn.Conv2d(head, colors, 3, padding=1)
         else:
-            self.conv_last = nn.Conv2d(width, 3, 3, padding=1)
-        self.register_buffer("mean", torch.tensor(RGB_MEAN).view(1, 3, 1, 1), persistent=False)
+            self.conv_last = nn.Conv2d(width, colors, 3, padding=1)
+        mean = RGB_MEAN if colors == 3 else (0.0,)  # as published: nothing is taken off gray images
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         initialise_linear_layers(self)
+
+    def _group(self, number: int, rates: Sequence[float]) -> nn.Module:
+        """A group; `rates` of stochastic depth for its blocks."""
+        blocks = [self._block(place, rate) for place, rate in enumerate(rates)]
+        return ResidualMambaGroup(self.config, blocks)
 
     def _block(self, place: int, drop_path: float) -> ResidualMambaBlock:
         """The block at `place` in its group."""
@@ -122,16 +127,20 @@ class Frame(Network):
         """Restore a batch.
 
         Args:
-            image: (B, 3, H, W) float, RGB in [0, 1].
+            image: (B, 3, H, W) float, RGB in [0, 1]; for gray networks (B, 1, H, W), or any number of channels, each
+                of which is then restored by itself.
             noise_level: σ/255, a number or (B,), for networks with a noise-level map; left out it is 0, no noise.
             jpeg_level: (100 - Q)/100, a number or (B,), for networks with a JPEG-level map; left out it is 0, no JPEG.
 
         Returns:
-            (B, 3, H · scale, W · scale) float, RGB, about [0, 1] (not clipped).
+            (B, 3, H · scale, W · scale) float, RGB, about [0, 1] (not clipped); as many channels as `image` has.
 
         Raises:
-            ValueError: a level is given to a network without its map, or a denoiser is not told the noise level.
+            ValueError: a level is given to a network without its map, a denoiser is not told the noise level, or a
+                network for colours is given another number of channels.
         """
+        if image.shape[1] != self.config.in_chans:
+            return self._each_channel(image, noise_level, jpeg_level)
         entry, x = self.entry(image, noise_level, jpeg_level)
         shallow = self.conv_first(entry.contiguous(memory_format=torch.channels_last))
         deep = self.patch_embed(shallow.permute(0, 2, 3, 1))
@@ -153,6 +162,17 @@ class Frame(Network):
         assert isinstance(self.mean, Tensor)
         whole = x + colours if self.config.upsampler is None else colours
         return whole / self.config.img_range + self.mean
+
+    def _each_channel(self, image: Tensor, noise_level: Level | None, jpeg_level: Level | None) -> Tensor:
+        batch, channels = image.shape[:2]
+        if self.config.in_chans != 1:
+            raise ValueError(f"this network takes images of {self.config.in_chans} channels, not {channels}")
+        told = [
+            level.repeat_interleave(channels) if isinstance(level, Tensor) and level.numel() > 1 else level
+            for level in (noise_level, jpeg_level)
+        ]
+        out: Tensor = self(image.flatten(0, 1).unsqueeze(1), *told)
+        return out.view(batch, channels, *out.shape[2:])
 
     def _head(self, features: Tensor) -> Tensor:
         """From features (B, C, H, W) to colours."""
@@ -184,26 +204,29 @@ class Frame(Network):
         width, channels = state["conv_first.weight"].shape[:2]
         groups = count_numbered(state, "layers.{}.")
         scan = FIRST_BLOCK + "self_attention."
-        head, scale = _infer_head(state)
+        head, scale, colors = infer_head(state)
         return {
             "upscale": scale,
+            "in_chans": colors,
             "embed_dim": width,
             "depths": [count_numbered(state, f"layers.{group}.residual_group.blocks.{{}}.") for group in range(groups)],
             "d_state": state[scan + "A_logs"].shape[1],
             "ssm_ratio": shortest_ratio(state[scan + "conv2d.weight"].shape[0], width),
             "upsampler": head,
             "resi_connection": "1conv" if "conv_after_body.weight" in state else "3conv",
-            **infer_levels(channels),
+            **infer_levels(channels, colors),
         }
 
 
-def _infer_head(state: StateDict) -> tuple[str | None, int]:
-    """The upsampler and its scale."""
+def infer_head(state: StateDict) -> tuple[str | None, int, int]:
+    """The upsampler, its scale, and the number of colours that come out."""
     if "conv_before_upsample.0.weight" in state:
-        last = state["upsample.0.weight"]
+        colors, last = state["conv_last.weight"].shape[0], state["upsample.0.weight"]
         if last.shape[0] == 9 * last.shape[1]:
-            return "pixelshuffle", 3
-        return "pixelshuffle", 4 if "upsample.2.weight" in state else 2
+            return "pixelshuffle", 3, colors
+        return "pixelshuffle", 2 ** count_numbered(state, "upsample.{}.", 2), colors
     if "upsample.0.weight" in state:
-        return "pixelshuffledirect", math.isqrt(state["upsample.0.weight"].shape[0] // 3)
-    return None, 1
+        outputs = state["upsample.0.weight"].shape[0]
+        colors = 1 if math.isqrt(outputs) ** 2 == outputs else 3  # three times a square is none
+        return "pixelshuffledirect", math.isqrt(outputs // colors), colors
+    return None, 1, state["conv_last.weight"].shape[0]

@@ -18,6 +18,8 @@ StateDict = Mapping[str, Tensor]
 _FLOAT_BYTES: Final = 4
 _SCRATCH: Final = 1.5
 """What allocators and convolutions keep besides; with it, measured peaks on a CPU are 0.58 to 0.81 of the estimate."""
+_PAPER_RESULT: Final = (1280, 720)  # papers count super-resolution for a result of this size,
+_PAPER_INPUT: Final = (256, 256)  # and all else for an input of this one
 _PROBE: Final = 16
 """Side of the image on which multiply-adds are counted: a multiple of every network's sizes."""
 
@@ -36,6 +38,8 @@ class Network(nn.Module):
     """Class of its settings."""
     scans_stripes: ClassVar[bool] = True
     """Whether its settings have a stripe width, the one setting that parameters do not show."""
+    constants: ClassVar[frozenset[str]] = frozenset()
+    """Entries of published checkpoints that follow from the settings: they are left out."""
     config: NetworkConfig
     scale: int
 
@@ -66,7 +70,8 @@ class Network(nn.Module):
     @property
     def memory_per_pixel(self) -> int:
         """Bytes of activations per input pixel at the peak of restoring, in float32; an estimate from the settings."""
-        return int(self._values_per_pixel() * _FLOAT_BYTES * _SCRATCH)
+        at_once = 3 // self.config.colors  # gray networks take the channels of an image as images of their own
+        return int(at_once * self._values_per_pixel() * _FLOAT_BYTES * _SCRATCH)
 
     def _values_per_pixel(self) -> int:
         """Numbers alive per input pixel at the busiest moment."""
@@ -88,9 +93,11 @@ class Network(nn.Module):
                 total += output.numel() * module.weight[0].numel()
             elif isinstance(module, VisionMambaModule):
                 total += output[..., 0].numel() * module.scan_multiply_adds
+            elif isinstance(own := getattr(module, "own_multiply_adds", None), int):
+                total += output[..., 0].numel() * own
 
         hooks: list[Any] = [module.register_forward_hook(count) for module in self.modules()]
-        image = torch.zeros(1, 3, _PROBE, _PROBE, device=next(self.parameters()).device)
+        image = torch.zeros(1, self.config.colors, _PROBE, _PROBE, device=next(self.parameters()).device)
         try:
             with torch.inference_mode():
                 self(image, **known_levels(self.config, 0.0, 0.0))
@@ -98,6 +105,13 @@ class Network(nn.Module):
             for hook in hooks:
                 hook.remove()
         return total / _PROBE**2
+
+    def multiply_adds(self) -> tuple[float, str]:
+        """`multiply_adds_per_pixel` for the size that papers use, and that size in words."""
+        enlarges = self.scale > 1
+        width, height = _PAPER_RESULT if enlarges else _PAPER_INPUT
+        words = f"{width}×{height} {'result' if enlarges else 'input'}"
+        return self.multiply_adds_per_pixel() * width * height / self.scale**2, words
 
     @classmethod
     def recognises(cls, state: StateDict) -> bool:
@@ -127,16 +141,16 @@ def shortest_ratio(hidden: int, width: int) -> float:
     return (hidden + 0.5) / width
 
 
-def count_numbered(state: StateDict, pattern: str) -> int:
-    """How many of pattern.format(0), pattern.format(1) … the state has a parameter of, in a row from 0."""
+def count_numbered(state: StateDict, pattern: str, step: int = 1) -> int:
+    """How many of pattern.format(0), pattern.format(step) … the state has a parameter of, in a row from 0."""
     before, _, after = pattern.partition("{}")
     found = {name.removeprefix(before).partition(after)[0] for name in state if name.startswith(before)}
     number = 0
-    while str(number) in found:
+    while str(number * step) in found:
         number += 1
     return number
 
 
-def infer_levels(input_channels: int) -> dict[str, object]:
+def infer_levels(input_channels: int, colors: int = 3) -> dict[str, object]:
     """Input channels after the colours are levels; a single one is taken for the noise level, which came first."""
-    return {"noise_level_map": input_channels > 3, "jpeg_level_map": input_channels > 4}
+    return {"noise_level_map": input_channels > colors, "jpeg_level_map": input_channels > colors + 1}

@@ -37,11 +37,14 @@ class NetworkConfig:
         drop_path_rate: stochastic depth of the last block while training; rises linearly from 0 at the first.
         noise_level_map: an extra constant input channel σ/255, so that one network serves every noise level (ours).
         jpeg_level_map: likewise (100 - Q)/100 for JPEG quality Q (ours; see `networks.levels`).
+        use_checkpoint: gradient checkpointing: each block computes its forward pass again for its gradients instead of
+            keeping what it computed. Takes less memory and more time; changes no result.
     """
 
     drop_path_rate: Rate = 0.1
     noise_level_map: bool = False
     jpeg_level_map: bool = False
+    use_checkpoint: bool = False
 
     marks: ClassVar[frozenset[str]] = frozenset()
     """Settings that only this network has: a mapping with one of them describes it."""
@@ -49,7 +52,6 @@ class NetworkConfig:
     """Arguments of the published constructor that do not change what is computed."""
     fixed: ClassVar[Mapping[str, object]] = {
         "patch_size": 1,
-        "in_chans": 3,
         "patch_norm": True,
         "drop_rate": 0.0,
         "mlp_drop": 0.0,
@@ -69,6 +71,11 @@ class NetworkConfig:
         return tuple(name for name, taken in told.items() if taken)
 
     @property
+    def colors(self) -> int:
+        """Colour channels of what is restored at once: 3, or 1 for gray."""
+        return 3
+
+    @property
     def block_count(self) -> int:
         """How many blocks there are at least, known without building them."""
         raise NotImplementedError
@@ -83,7 +90,8 @@ class FrameConfig(NetworkConfig):
     """The frame that MaIR and MambaIR share (network.md, 5): super-resolution and Gaussian denoising.
 
     Attributes:
-        upscale: 2, 3 or 4; 1 for denoising.
+        upscale: 2, 3, 4 or 8; 1 for denoising.
+        in_chans: 3 for colour, 1 for gray: such a network restores each channel of a colour image by itself.
         embed_dim: C, channels of the body.
         depths: blocks in each group.
         d_state: N, numbers carried per channel along a scan.
@@ -93,7 +101,8 @@ class FrameConfig(NetworkConfig):
         resi_connection: `1conv` or `3conv`.
     """
 
-    upscale: Annotated[int, Meta(ge=1, le=4)] = 4
+    upscale: Annotated[int, Meta(ge=1, le=8)] = 4
+    in_chans: Literal[1, 3] = 3
     embed_dim: Width = 60
     depths: Depths = (6, 6, 6, 6)
     d_state: States = 1
@@ -102,13 +111,17 @@ class FrameConfig(NetworkConfig):
     img_range: Annotated[float, Meta(gt=0)] = 1.0
     resi_connection: Literal["1conv", "3conv"] = "1conv"
 
-    ignored = NetworkConfig.ignored | {"use_checkpoint"}
-
     def __post_init__(self) -> None:
         """Check every setting; raises UsageError naming the first that does not fit."""
         super().__post_init__()
+        _require(self.upscale in (1, 2, 3, 4, 8), "upscale", self.upscale, "1, 2, 3, 4 or 8")
         _require((self.upscale == 1) == (self.upsampler is None), "upscale", self.upscale, "1 without upsampler only")
         _require_channels(self.embed_dim, ssm_ratio=self.ssm_ratio)
+
+    @property
+    def colors(self) -> int:
+        """Colour channels of what is restored at once."""
+        return self.in_chans
 
     @property
     def block_count(self) -> int:
@@ -163,6 +176,49 @@ class MambaIRConfig(FrameConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class MambaIRv2Config(FrameConfig):
+    """MambaIRv2 in the same frame; the inner width of its scan is int(mlp_ratio · C).
+
+    Attributes:
+        mlp_ratio: hidden width of the feed-forward branches, and inner width of the scan, over C.
+        num_heads: attention heads of each group.
+        window_size: side of the attention's windows in pixels.
+        inner_rank: rank of the product that gives the prompts.
+        num_tokens: kinds that pixels are sorted into.
+        convffn_kernel_size: side of the branches' convolution, with `feed_forward` conv.
+        feed_forward: `conv` (classic) or `gated` (light), two classes in the published code.
+    """
+
+    embed_dim: Width = 174
+    depths: Depths = (6, 6, 6, 6, 6, 6)
+    d_state: States = 16
+    ssm_ratio: Ratio = 1.0
+    drop_path_rate: Rate = 0.0
+    upsampler: Upsampler | None = "pixelshuffle"
+    mlp_ratio: Ratio = 2.0
+    num_heads: Depths = (6, 6, 6, 6, 6, 6)
+    window_size: Annotated[int, Meta(ge=2, le=64, multiple_of=2)] = 16
+    inner_rank: Width = 64
+    num_tokens: Width = 128
+    convffn_kernel_size: Annotated[int, Meta(ge=1, le=31)] = 5
+    feed_forward: Literal["conv", "gated"] = "conv"
+
+    marks = frozenset({"num_heads", "window_size", "inner_rank", "num_tokens", "feed_forward"})
+    fixed: ClassVar[Mapping[str, object]] = {**NetworkConfig.fixed, "qkv_bias": True, "ape": False}
+
+    def __post_init__(self) -> None:
+        """Check every setting; raises UsageError naming the first that does not fit."""
+        super().__post_init__()
+        _require(self.ssm_ratio == 1, "ssm_ratio", self.ssm_ratio, "1: mlp_ratio is the scan's too")
+        _require(self.drop_path_rate == 0, "drop_path_rate", self.drop_path_rate, "0: it has no stochastic depth")
+        _require(len(self.num_heads) == len(self.depths), "num_heads", self.num_heads, "one number for each of depths")
+        for heads in self.num_heads:
+            _require(self.embed_dim % heads == 0, "num_heads", self.num_heads, f"divisors of {self.embed_dim}")
+        _require(self.embed_dim >= 3, "embed_dim", self.embed_dim, "3 or more")
+        _require_channels(self.embed_dim, mlp_ratio=self.mlp_ratio)
+
+
+@dataclass(frozen=True, kw_only=True)
 class MaIRUNetConfig(NetworkConfig):
     """The U-shaped network (network.md, 6): deblurring, dehazing, camera noise.
 
@@ -188,6 +244,7 @@ class MaIRUNetConfig(NetworkConfig):
     # The published code can also take two views of a dual-pixel camera; no checkpoint does.
     fixed: ClassVar[Mapping[str, object]] = {
         **NetworkConfig.fixed,
+        "in_chans": 3,
         "inp_channels": 3,
         "out_channels": 3,
         "dual_pixel_task": False,
@@ -208,12 +265,12 @@ def config_from_mapping(settings: Mapping[str, object]) -> NetworkConfig:
     """Read settings under the published constructors' names; what is left out takes the class's default.
 
     A mapping with `dim`, `inp_channels` or `num_blocks` describes the U-shaped network, one with `channel_attention`
-    MambaIR, any other one MaIR.
+    MambaIR, one with `num_heads` or `window_size` MambaIRv2, any other one MaIR.
 
     Raises:
         UsageError: an unknown name, or a value of the wrong type or range; names it.
     """
-    marked = (kind for kind in (MaIRUNetConfig, MambaIRConfig) if kind.marks & settings.keys())
+    marked = (kind for kind in (MaIRUNetConfig, MambaIRConfig, MambaIRv2Config) if kind.marks & settings.keys())
     kind: type[NetworkConfig] = next(marked, MaIRConfig)
     known = _kinds(kind)
     values: dict[str, Any] = {}

@@ -277,7 +277,8 @@ class Restorer:
             return
         if TASKS[self.task].enlarges != (self.scale > 1):
             raise UsageError(f"{self.model_name} is no network for the task {self.task!r}: it enlarges ×{self.scale}.")
-        if self._inputs == "compressed" and not self.takes_jpeg:
+        blind = self.network.config.colors == 1  # published gray networks for JPEGs, each for one quality
+        if self._inputs == "compressed" and not (self.takes_jpeg or blind):
             raise UsageError(f"{self.model_name} cannot be told of JPEG compression: it is no network for {self.task}.")
 
     def _prepared(self) -> Callable[..., Tensor]:

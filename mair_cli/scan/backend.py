@@ -55,6 +55,6 @@ def shuffle_attention(y: Tensor, gate: Gate) -> Tensor:
         (B, L, D): Σₖ weight[k, d] · y[k, :, d]. Source: network.md, 3.
     """
     batch, directions, _, channels = y.shape
-    pooled = y.mean(dim=2).transpose(1, 2).reshape(batch, -1, 1, 1)
+    pooled = y.mean(dim=2).transpose(1, 2).reshape(batch, -1, 1, 1).to(gate.weight.dtype)
     weight = torch.sigmoid(F.conv2d(pooled, *gate, groups=channels)).view(batch, channels, directions)
     return (y * weight.transpose(1, 2).unsqueeze(2)).sum(dim=1)

@@ -38,17 +38,18 @@ def selective_scan(inputs: ScanInputs, *, backend: str = "auto") -> Tensor:
         backend: one of `BACKENDS`, or `auto`.
 
     Returns:
-        (B, K, L, D): what each direction says of each pixel, pixels in image order.
+        (B, K, L, D) of `u`'s type: what each direction says of each pixel, pixels in image order. Back ends compute in
+        float32 whatever that type is; the reference computes float64 in float64.
 
     Raises:
         BackendError: the back end is unknown, or cannot run here.
     """
-    return _backend(resolve_backend(backend, inputs.u.device)).scan(inputs)
+    return _backend(resolve_backend(backend, inputs.u.device)).scan(inputs).to(inputs.u.dtype)
 
 
 def merged_scan(inputs: ScanInputs, gate: Gate, *, backend: str = "auto") -> Tensor:
     """`selective_scan` followed by `shuffle_attention`, in one where the back end can: (B, L, D)."""
-    return _backend(resolve_backend(backend, inputs.u.device)).merged_scan(inputs, gate)
+    return _backend(resolve_backend(backend, inputs.u.device)).merged_scan(inputs, gate).to(inputs.u.dtype)
 
 
 def resolve_backend(name: str, device: torch.device) -> str:

@@ -16,9 +16,13 @@ from mair_cli.scan.inputs import ScanInputs
 def reference_scan(inputs: ScanInputs) -> Tensor:
     """Any device, differentiable, one step per position, written to be read: (B, K, L, D), pixels in image order.
 
+    Computed, and returned, in float32 for inputs of half precision, else in their own type.
+
     Source: network.md, 2; Gu and Dao 2023, algorithm 2.
     """
-    u, projections, dt_weight, dt_bias, A, skip, order = inputs
+    *tensors, order = inputs
+    kind = torch.promote_types(inputs.u.dtype, torch.float32)
+    u, projections, dt_weight, dt_bias, A, skip = (tensor.to(kind) for tensor in tensors)
     batch, _, channels = u.shape
     directions, states = dt_weight.shape[0], inputs.states
     r, b, c = projections.split([inputs.rank, states, states], dim=-1)

@@ -5,5 +5,7 @@ from __future__ import annotations
 STATE_FILE = "state.pt"
 STEPS_FILE = "steps.csv"
 VALIDATION_FILE = "validation.csv"
+IMAGES_FILE = "validation_images.csv"
+BOARD_FOLDER = "tensorboard"
 CURVE_FILE = "curve.png"
 LOCK_FILE = ".lock"

@@ -136,6 +136,7 @@ def load_pairs(
     workers: int = 2,
     strict: bool = True,
     keep: bool = True,
+    gray: bool = False,
 ) -> list[ImagePair]:
     """Decode `sources` once, at every size in `zoom`, into pairs; the order is that of `sources`, then of `zoom`.
 
@@ -148,6 +149,7 @@ def load_pairs(
         workers: threads.
         strict: whether a file that cannot be read, or is an animation, is an error; else it is named and left out.
         keep: whether the pixels are wanted; else only the sizes are true.
+        gray: whether images are turned into gray ones, of three equal channels.
 
     Raises:
         ImageError: a file cannot be read, with `strict`.
@@ -156,7 +158,7 @@ def load_pairs(
 
     def load(job: tuple[Source, float]) -> ImagePair | None:
         try:
-            pair = _load(*job, scale, cache if keep else "")
+            pair = _load(*job, scale, cache if keep else "", gray)
         except ImageError as error:
             if strict:
                 raise
@@ -175,15 +177,17 @@ def load_pairs(
     return pairs
 
 
-def _load(source: Source, factor: float, scale: int, cache: str) -> ImagePair:
+def _load(source: Source, factor: float, scale: int, cache: str, gray: bool) -> ImagePair:
     if not cache:
-        return _decode(source, factor, scale)
+        return _decode(source, factor, scale, gray)
     key = "|".join([str(CACHE_VERSION), *map(_identity, (source.image, source.given, source.teacher))])
-    stem = expanded(cache) / hashlib.sha256(f"{key}|{factor}|{scale}".encode()).hexdigest()[:24]
+    stem = (
+        expanded(cache) / hashlib.sha256(f"{key}|{factor}|{scale}{'|gray' if gray else ''}".encode()).hexdigest()[:24]
+    )
     names = ["high", "low"] + (["teacher"] if source.teacher else [])
     files = [stem.with_suffix(f".{name}.npy") for name in names]
     if not all(file.exists() for file in files):
-        pair = _decode(source, factor, scale)
+        pair = _decode(source, factor, scale, gray)
         for file, name in zip(files, names, strict=True):
             _save_array(file, getattr(pair, name))
     arrays = {name: np.load(file, mmap_mode="r", allow_pickle=False) for file, name in zip(files, names, strict=True)}
@@ -204,16 +208,24 @@ def _identity(path: Path | None) -> str:
     return f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}"
 
 
-def _decode(source: Source, factor: float, scale: int) -> ImagePair:
-    name, image = source.image.name, read_rgb8(source.image)
+def _read(path: Path, gray: bool) -> np.ndarray:
+    image = read_rgb8(path)
+    if not gray:
+        return image
+    luma = np.rint(image @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)  # BT.601, full range
+    return np.repeat(luma[:, :, None], 3, axis=2)
+
+
+def _decode(source: Source, factor: float, scale: int, gray: bool) -> ImagePair:
+    name, image = source.image.name, _read(source.image, gray)
     if source.given is not None:
-        low = read_rgb8(source.given)
+        low = _read(source.given, gray)
         _check_size(source.image, image, (low.shape[0] * scale, low.shape[1] * scale))
         return ImagePair(name, low, image)
     pair = make_pair(name, _zoomed(image, factor), scale)
     if source.teacher is None:
         return pair
-    teacher = read_rgb8(source.teacher)
+    teacher = _read(source.teacher, gray)
     _check_size(source.teacher, teacher, pair.high.shape[:2])
     return replace(pair, teacher=teacher)
 

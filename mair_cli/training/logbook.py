@@ -13,6 +13,7 @@ from mair_cli.training.state import write_atomically
 
 STEP_COLUMNS = ("step", "seconds", "loss", "learning_rate", "gradient_norm", "seconds_per_step", "seconds_waiting")
 VALIDATION_COLUMNS = ("step", "seconds", "measure", "psnr", "ssim")
+IMAGES_COLUMNS = ("step", "measure", "image", "psnr", "ssim")
 
 
 class Logbook:

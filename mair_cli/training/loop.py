@@ -11,7 +11,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator
-from contextlib import closing, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,15 +25,16 @@ from mair_cli.networks.levels import known_levels
 from mair_cli.runtime.precision import arithmetic, check_precision
 from mair_cli.tasks import TASKS
 from mair_cli.training.average import WeightAverage
+from mair_cli.training.board import Board, check_package
 from mair_cli.training.distributed import StopVote, World, joined, spread
 from mair_cli.training.export import export_weights
-from mair_cli.training.files import STATE_FILE, STEPS_FILE, VALIDATION_FILE
-from mair_cli.training.logbook import STEP_COLUMNS, VALIDATION_COLUMNS, Logbook
+from mair_cli.training.files import BOARD_FOLDER, IMAGES_FILE, STATE_FILE, STEPS_FILE, VALIDATION_FILE
+from mair_cli.training.logbook import IMAGES_COLUMNS, STEP_COLUMNS, VALIDATION_COLUMNS, Logbook
 from mair_cli.training.losses import make_loss
 from mair_cli.training.optimizers import make_optimizers
 from mair_cli.training.patches import Batch, PatchSource, prefetched
 from mair_cli.training.recipe import Settings
-from mair_cli.training.reports import Observer, Outcome, Rehearsal, StepReport
+from mair_cli.training.reports import Observer, Observers, Outcome, Rehearsal, StepReport
 from mair_cli.training.resuming import check_same_run, refuse_to_overwrite, restore, sole_user
 from mair_cli.training.schedule import learning_rate, patch_and_batch, target_share
 from mair_cli.training.sets import ImageSets, load_sets
@@ -134,13 +135,24 @@ class Trainer:
         if self.world.leads:
             self._log = Logbook(folder / STEPS_FILE, STEP_COLUMNS, self.step)
             self._validations = Logbook(folder / VALIDATION_FILE, VALIDATION_COLUMNS, self.step)
+            self._images = Logbook(folder / IMAGES_FILE, IMAGES_COLUMNS, self.step)
         batches = prefetched(self._make_batch, self.step, training.steps, self.settings.data.workers)
-        with stop.listening(), closing(batches):
+        with stop.listening(), closing(batches), self._board():
             self._loop(batches, stop)
         if self.world.leads:
             self._save()
             self._export("last")
         return Outcome(self.step, self.step >= training.steps, stop.signal, self.best, self.best_step)
+
+    @contextmanager
+    def _board(self) -> Iterator[None]:
+        """Tell TensorBoard as well, where the settings ask for it."""
+        if not (self.settings.training.tensorboard and self.world.leads):
+            yield
+            return
+        with closing(Board(self.settings.folder / BOARD_FOLDER, self.step)) as board:
+            self.observer = Observers(self.observer, board)
+            yield
 
     def _loop(self, batches: Iterator[Batch], stop: StopRequest) -> None:
         training = self.settings.training
@@ -195,7 +207,8 @@ class Trainer:
         training = self.settings.training
         self.optimizer.set_learning_rate(learning_rate(training, self.step))
         torch.manual_seed(_step_seed(training.seed, self.step))
-        low, high = (tensor.to(self.device, non_blocking=True) for tensor in (batch.low, batch.high))
+        colors = slice(self.settings.network.colors)  # the channels of gray images are all alike
+        low, high = (tensor[:, colors].to(self.device, non_blocking=True) for tensor in (batch.low, batch.high))
         noise, jpeg = batch.noise_level.to(self.device), batch.jpeg_level.to(self.device)
         levels = known_levels(self.settings.network, noise, jpeg)
         with arithmetic(training.precision, self.device):
@@ -227,6 +240,8 @@ class Trainer:
         best = self.best is None or mean > self.best
         for item in measured:
             self._validations.write(self.step, f"{self.seconds:.1f}", item.measure, item.psnr, item.ssim)
+            for score in item.images:
+                self._images.write(self.step, item.measure, *score)
         self._measured = measured
         if best:
             self.best, self.best_step = mean, self.step
@@ -335,6 +350,8 @@ def rehearse(settings: Settings, device: torch.device, *, backend: str = "auto",
 
 def _check_start(settings: Settings, resume: bool) -> None:
     """What can be said before images are decoded, which may take minutes."""
+    if settings.training.tensorboard:
+        check_package()
     if not resume:
         refuse_to_overwrite(settings)
     if not resume or not (settings.folder / STATE_FILE).exists():

@@ -191,6 +191,8 @@ class TrainingSettings(Section, frozen=True, kw_only=True):
     """Weights to start from; layers that do not fit (such as another scale's head) keep their fresh values."""
     save_every: Count = 500
     log_every: Count = 20
+    tensorboard: bool = False
+    """Whether to write the log for TensorBoard too (extra `tensorboard`)."""
     threads: CountOrNone = 0
     """CPU threads; 0 leaves the choice to PyTorch."""
 

@@ -70,3 +70,30 @@ class Observer:
 
     def validated(self, step: int, measured: list[Measurement], best: bool) -> None:
         """The average was measured after `step` steps; `best` says that it was never better."""
+
+
+class Observers(Observer):
+    """Tells several."""
+
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = observers
+
+    def started(self, step: int, parameters: int, images: int) -> None:
+        """See `Observer`."""
+        for observer in self._observers:
+            observer.started(step, parameters, images)
+
+    def stepped(self, step: int) -> None:
+        """See `Observer`."""
+        for observer in self._observers:
+            observer.stepped(step)
+
+    def logged(self, report: StepReport) -> None:
+        """See `Observer`."""
+        for observer in self._observers:
+            observer.logged(report)
+
+    def validated(self, step: int, measured: list[Measurement], best: bool) -> None:
+        """See `Observer`."""
+        for observer in self._observers:
+            observer.validated(step, measured, best)

@@ -24,10 +24,12 @@ logger = logging.getLogger(__name__)
 # Settings that leave the curve as it is.
 _HARMLESS = {
     "output",
+    "network.use_checkpoint",
     "data.cache",
     "data.workers",
     "data.strict",
     "training.threads",
+    "training.tensorboard",
     "training.log_every",
     "training.save_every",
     "validation.images",

@@ -49,8 +49,8 @@ def load_sets(settings: Settings, validate: bool = True, keep: bool = True) -> I
     With `validate` false, those to measure on are left out; with `keep` false, only the sizes of the images are true.
     """
     training, measured = split_sources(settings)
-    data, scale = settings.data, settings.scale
-    pairs = load_pairs(training, scale, data.zoom, data.cache, strict=data.strict, keep=keep)
+    data, scale, gray = settings.data, settings.scale, settings.network.colors == 1
+    pairs = load_pairs(training, scale, data.zoom, data.cache, strict=data.strict, keep=keep, gray=gray)
     crop = settings.validation.crop
-    held = load_pairs(measured, scale, strict=data.strict, keep=keep) if validate else []
+    held = load_pairs(measured, scale, strict=data.strict, keep=keep, gray=gray) if validate else []
     return ImageSets(pairs, [central(pair, crop, scale) for pair in held])

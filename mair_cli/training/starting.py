@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mair_cli.errors import TrainingError, UsageError
 from mair_cli.networks import Network, NetworkConfig
 from mair_cli.networks.blocks import VisionMambaModule, initialise_linear_layers
+from mair_cli.networks.mambairv2 import AttentiveLayer, AttentiveStateSpace, SemanticScan, WindowAttention
 from mair_cli.store.paths import expanded
 from mair_cli.weights.checkpoint import load_checkpoint
 
@@ -47,6 +48,8 @@ def draw_start_values(network: nn.Module, seed: int) -> None:
             torch.manual_seed(int.from_bytes(digest[:8], "little"))
             if isinstance(module, VisionMambaModule):
                 module.initialise_scan()
+            elif isinstance(module, WindowAttention | SemanticScan | AttentiveStateSpace | AttentiveLayer):
+                module.initialise()
             elif isinstance(module, nn.Linear | nn.Conv2d | nn.LayerNorm):
                 module.reset_parameters()
                 initialise_linear_layers(module)

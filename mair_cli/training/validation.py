@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +20,14 @@ from mair_cli.training.images import ImagePair
 SMALLEST_SIDE = 11
 
 
+class ImageScore(NamedTuple):
+    """One validation image: its name, PSNR in dB and SSIM."""
+
+    image: str
+    psnr: float
+    ssim: float
+
+
 @dataclass(frozen=True)
 class Measurement:
     """Mean over the validation images.
@@ -27,11 +36,13 @@ class Measurement:
         measure: what was measured, such as "Y x4", "Y x4 q75" (JPEG) or "RGB s25" (noise).
         psnr: dB.
         ssim: at most 1.
+        images: of which these are the means.
     """
 
     measure: str
     psnr: float
     ssim: float
+    images: tuple[ImageScore, ...] = ()
 
 
 def central(pair: ImagePair, side: int, scale: int) -> ImagePair:
@@ -78,7 +89,7 @@ def measure(
         for pair in pairs:
             small = pair.low if degradation.kernel == "bicubic" else reduce_image(pair.high, scale, degradation.kernel)
             output = restore(network, degradation.apply(small), device, degradation)
-            scores.append(_score(output, pair.high, scale if luma else 0, luma))
+            scores.append(ImageScore(pair.name, *_score(output, pair.high, scale if luma else 0, luma)))
         results.append(_mean(_label(scale, luma, degradation), scores))
     return results
 
@@ -98,6 +109,6 @@ def _score(output: np.ndarray, target: np.ndarray, crop: int, luma: bool) -> tup
     return psnr(output, target, crop, luma), similarity
 
 
-def _mean(measure: str, scores: Sequence[tuple[float, float]]) -> Measurement:
-    ratios, similarities = np.array(scores).T
-    return Measurement(measure, float(ratios.mean()), float(similarities.mean()))
+def _mean(measure: str, scores: Sequence[ImageScore]) -> Measurement:
+    ratios, similarities = np.array([(score.psnr, score.ssim) for score in scores]).T
+    return Measurement(measure, float(ratios.mean()), float(similarities.mean()), tuple(scores))

@@ -142,6 +142,8 @@ def _read(path: Path) -> tuple[StateDict, dict[str, str]]:
             head = file.read(16)
     # A safetensors file starts with the length of its JSON header, eight bytes, and the header with a brace.
     state, metadata = _read_safetensors(path) if head[8:9] == b"{" else (_read_pickle(path), {})
+    constants = frozenset().union(*(network.constants for network in NETWORKS))
+    state = {name: tensor for name, tensor in state.items() if name not in constants}
     if not state:
         raise CheckpointError(f"{path} holds no parameters.")
     if len(state) > MAX_TENSORS:

@@ -13,16 +13,18 @@ from test_report import _report
 from mair_cli.benchmark.page import Layer, Slider, render
 from mair_cli.benchmark.report import render_csv, render_json
 from mair_cli.benchmark.report_files import ReportKind, check_report_file, write_report
+from mair_cli.benchmark.report_tables import render_latex, render_markdown
 from mair_cli.errors import MairError, UsageError
 
-KINDS: tuple[ReportKind, ...] = ("html", "json", "csv")
+KINDS: tuple[ReportKind, ...] = ("html", "json", "csv", "markdown", "latex")
 
 
 def _text(kind: ReportKind, photograph: np.ndarray) -> str:
     if kind == "html":
         layers = [Layer("a", photograph), Layer("b", photograph)]
         return render("comparison.html", title="x" * 200, notes=[], slider=Slider("s", layers))
-    return render_json(_report()) if kind == "json" else render_csv(_report())
+    renderers = {"json": render_json, "csv": render_csv, "markdown": render_markdown, "latex": render_latex}
+    return renderers[kind](_report())
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -50,6 +50,7 @@ def test_all_reports_hold_the_same_means() -> None:
     ran = mair(
         "benchmark", "-d", "set", "--scale", 2, "-m", "bicubic", "-m", "nearest",
         "--json", "out/r.json", "--csv", "out/r.csv", "--html", "out/r.html", "--save-images", "out/images",
+        "--markdown", "out/r.md", "--latex", "out/r.tex",
     )  # fmt: skip
     assert ran.code == 0
     content = json.loads(Path("out/r.json").read_text())
@@ -60,10 +61,12 @@ def test_all_reports_hold_the_same_means() -> None:
     page = Path("out/r.html").read_text(encoding="utf-8")
     for name, value in means.items():
         assert f"{value:.2f}" in page
+        assert f"| {name} | 2 | {value:.2f} |" in Path("out/r.md").read_text(encoding="utf-8")
+        assert f"{name} & 2 & {value:.2f} &" in Path("out/r.tex").read_text(encoding="utf-8")
         assert f"{value:.2f}" in ran.text
         assert name in page
     saved = {f"images/{method}/{name}.png" for method in ("bicubic", "nearest") for name in ("a", "b")}
-    assert files("out") == {"r.json", "r.csv", "r.html", *saved}
+    assert files("out") == {"r.json", "r.csv", "r.html", "r.md", "r.tex", *saved}
     assert np.asarray(Image.open("out/images/bicubic/a.png")).shape == (52, 60, 3)
     assert not _state_files()
 
@@ -76,6 +79,18 @@ def test_denoising_is_measured_with_the_published_noise_at_any_level() -> None:
     # Noise of that level alone, before clipping, gives 26.2 dB.
     assert content["methods"][0]["psnr_rgb"] == pytest.approx(20 * np.log10(255 / 12.5), abs=1.0)
     assert content["headline"] == "rgb"
+
+
+def test_haze_is_measured_on_whole_images_with_both_kinds_of_ssim() -> None:
+    for folder in ("hazy", "gt"):
+        photo(f"set/{folder}/0001{'_0.8_0.2' if folder == 'hazy' else ''}.png", 40, 32)
+    ran = mair("benchmark", "-d", "set", "--task", "dehaze", "-m", "none", "--json", "r.json", "--html", "r.html")
+    assert ran.code == 0
+    assert "3-D" in ran.text
+    content = json.loads(Path("r.json").read_text())
+    assert content["methods"][0]["ssim_3d"] == pytest.approx(1)
+    assert content["settings"]["cut up"] == "not at all, whole images"
+    assert "SSIM 3-D" in Path("r.html").read_text(encoding="utf-8")
 
 
 def test_published_figures_stand_beside_measured_ones(corpus: Path) -> None:
@@ -125,6 +140,8 @@ def test_unfit_files_are_named_and_the_rest_is_measured() -> None:
         (("-d", "set", "-m", "mair-tiny"), "mair-tiny"),
         (("-d", "empty"), "empty"),
         (("-d", "Set5"), "--data-dir"),
+        (("-d", "set", "--dnd-bundle", "out"), "--dnd-bundle"),
+        (("-d", "set", "--task", "deblur"), "input/ and target/"),
     ],
 )
 def test_wrong_usage_says_what_is_wrong(arguments: tuple[object, ...], message: str) -> None:

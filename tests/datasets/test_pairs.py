@@ -104,6 +104,14 @@ def test_blurred_and_hazy_inputs_find_their_ground_truth(tmp_path: Path) -> None
     ]
 
 
+def test_hazy_inputs_of_sots_find_their_ground_truth_by_what_stands_before_the_first_underscore(tmp_path: Path) -> None:
+    hazy = ["hazy/0001_0.8_0.2.jpg", "hazy/0002_1_0.16.jpg", "hazy/0003_0.9_0.2.jpg"]
+    _touch(tmp_path, ["gt/0001.png", "gt/0002.png", "gt/0003_0.9.png", *hazy])
+    listing = find_samples(tmp_path, "dehaze")
+    assert [sample.truth.name for sample in listing.samples] == ["0001.png", "0002.png", "0003_0.9.png"]
+    assert listing.problems == []
+
+
 def test_nothing_to_measure_says_why(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not a folder"):
         find_samples(tmp_path / "none", "sr", 4)

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch.nn import functional as F
 
 from mair_cli.errors import ImageError
-from mair_cli.measure.metrics import luma, psnr, ssim
+from mair_cli.measure.metrics import luma, psnr, ssim, ssim_3d
 
 
 def _noise(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
@@ -103,3 +105,23 @@ def test_wrong_type_and_tiny_images_are_refused() -> None:
         psnr(np.zeros((20, 20), np.float32), np.zeros((20, 20), np.float32))
     with pytest.raises(ImageError, match="11x11"):
         ssim(_noise((20, 20, 3)), _noise((20, 20, 3)), crop=5)
+
+
+def test_ssim_over_channels_equals_its_definition_as_a_convolution_in_three_dimensions() -> None:
+    line = torch.exp(-((torch.arange(11.0) - 5).double() ** 2) / 4.5)
+    line /= line.sum()
+    window = (line[:, None, None] * line[:, None] * line)[None, None]
+
+    def blurred(image: torch.Tensor) -> torch.Tensor:
+        return F.conv3d(F.pad(image[None, None], (5,) * 6, mode="replicate"), window)[0, 0]
+
+    a = _noise((37, 41, 3))
+    b = (a * 0.9 + _noise(a.shape, 1) * 0.1).astype(np.uint8)
+    p, q = (torch.from_numpy(image).double() for image in (a, b))
+    mp, mq = blurred(p), blurred(q)
+    vp, vq, cov = blurred(p * p) - mp**2, blurred(q * q) - mq**2, blurred(p * q) - mp * mq
+    found = (2 * mp * mq + 6.5025) * (2 * cov + 58.5225) / ((mp**2 + mq**2 + 6.5025) * (vp + vq + 58.5225))
+    assert ssim_3d(a, b) == pytest.approx(float(found.mean()), abs=1e-9)
+    assert ssim_3d(a, a) == 1
+    with pytest.raises(ImageError, match="over channels"):
+        ssim_3d(a[:, :, 0], b[:, :, 0])

@@ -11,7 +11,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from mair_cli.errors import UsageError
-from mair_cli.networks import NETWORKS, MaIRConfig, MaIRUNetConfig, MambaIRConfig, NetworkConfig, build_network
+from mair_cli.networks import (
+    NETWORKS,
+    MaIRConfig,
+    MaIRUNetConfig,
+    MambaIRConfig,
+    MambaIRv2Config,
+    NetworkConfig,
+    build_network,
+)
+from mair_cli.networks.levels import known_levels
 from mair_cli.networks.settings import config_from_mapping
 
 # Peaks do not depend on the number of blocks.
@@ -25,6 +34,25 @@ CONFIGS: dict[str, NetworkConfig] = {
         depths=(1,), embed_dim=180, d_state=16, ssm_ratio=1.3, mlp_ratio=2.0, upsampler=None, upscale=1
     ),
     "MambaIR": MambaIRConfig(depths=(1,), upscale=2),
+    "MambaIRv2": MambaIRv2Config(depths=(1,), num_heads=(6,), upscale=2),
+    "MambaIRv2, light": MambaIRv2Config(
+        depths=(2,),
+        num_heads=(4,),
+        embed_dim=48,
+        d_state=8,
+        inner_rank=32,
+        num_tokens=64,
+        mlp_ratio=1.0,
+        upsampler="pixelshuffledirect",
+        upscale=3,
+        feed_forward="gated",
+    ),
+    "gray denoising": MaIRConfig(
+        depths=(1,), upsampler=None, upscale=1, in_chans=1, jpeg_level_map=True, noise_level_map=True
+    ),
+    "gray x3": MaIRConfig(depths=(1,), upscale=3, in_chans=1),
+    "classic x8": MaIRConfig(depths=(1,), upscale=8, upsampler="pixelshuffle"),
+    "light x8": MaIRConfig(depths=(1,), upscale=8),
     "U-shaped": MaIRUNetConfig(dim=24, num_blocks=(1, 1, 1, 1), num_refinement_blocks=1),
 }
 
@@ -62,9 +90,10 @@ def test_memory_that_is_planned_is_what_restoring_takes(name: str) -> None:
     network, side = build_network(CONFIGS[name]), 64
     image = torch.rand(1, 3, side, side)
     with torch.inference_mode():
-        network(image)  # orders are kept from here on
+        told = known_levels(network.config, 0.1, 0.1)
+        network(image, **told)  # orders are kept from here on
         with _LiveBytes([image, *network.parameters(), *network.buffers()]) as memory:
-            network(image)
+            network(image, **told)
     assert 0.4 <= memory.peak / (network.memory_per_pixel * side**2) <= 1
 
 
@@ -118,3 +147,19 @@ def test_settings_made_by_hand_are_checked_like_those_that_are_read() -> None:
         MaIRConfig(upscale=5)
     with pytest.raises(UsageError, match="num_blocks"):
         MaIRUNetConfig(num_blocks=(1, 1, 1, 0))
+
+
+def test_a_gray_network_restores_each_channel_by_itself() -> None:
+    network = build_network(MaIRConfig(depths=(1,), embed_dim=8, upscale=2, in_chans=1, noise_level_map=True))
+    image, level = torch.rand(2, 3, 6, 8), torch.tensor([0.1, 0.3])
+    with torch.inference_mode():
+        whole = network(image, noise_level=level)
+        assert whole.shape == (2, 3, 12, 16)
+        for channel in range(3):
+            alone = network(image[:, channel : channel + 1], noise_level=level)
+            torch.testing.assert_close(whole[:, channel : channel + 1], alone)
+
+
+def test_a_network_for_colours_refuses_gray_tensors_by_name() -> None:
+    with pytest.raises(ValueError, match="3 channels, not 1"):
+        build_network(MaIRConfig(depths=(1,), embed_dim=8, upscale=2))(torch.rand(1, 1, 8, 8))

@@ -6,19 +6,24 @@ import csv
 import json
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from tiny_runs import run, settings
+from tiny_runs import image_folder, mapping, run, settings
 from torch.utils.flop_counter import FlopCounterMode
+from typer.testing import CliRunner
 
+from mair_cli.cli.app import build_app
 from mair_cli.errors import UsageError
 from mair_cli.networks import build_network, set_backend
 from mair_cli.networks.blocks import VisionMambaModule
 from mair_cli.scan.orders import SCAN_PATTERNS, scan_orders
 from mair_cli.training.recipe import Settings
-from mair_cli.training.studies.ablation import make_variants, summarise, write_results
+from mair_cli.training.studies.ablation import SEED, Result, make_variants, summarise, write_results
 from mair_cli.training.studies.order_pictures import draw_orders, order_svg
+from mair_cli.training.studies.result_tables import statistics_rows
+from mair_cli.training.studies.statistics import statistics_of
 
 AXES = {"network.scan_pattern": ["nested", "raster"], "network.aggregation": ["shuffle", "sum"]}
 
@@ -117,9 +122,85 @@ def test_jumps_of_a_path_are_drawn_apart_from_its_steps() -> None:
     assert continuous.count("dasharray") == 0
 
 
-def test_the_small_ablation_recipe_of_the_documentation_is_valid() -> None:
+@pytest.mark.parametrize("name", ["ablation", "ablation-locality"])
+def test_the_small_ablation_recipes_of_the_documentation_are_valid(name: str) -> None:
     from mair_cli.training.recipe import read_settings
 
-    recipe = read_settings(Path(__file__).parents[2] / "recipes" / "ablation.toml")
+    recipe = read_settings(Path(__file__).parents[2] / "recipes" / f"{name}.toml")
     assert isinstance(recipe, Settings)
     assert recipe.training.steps >= 1500
+
+
+def _result(group: str, seed: int, psnr: float, **images: float) -> Result:
+    return Result(f"{group},seed={seed}", 1, psnr, 0.8, psnr, 0.1, 10, 1.0, 1.0, group, seed, images)
+
+
+def test_seeds_are_grouped_and_variants_compared_seed_by_seed() -> None:
+    """What a seed changes for both variants by the same amount falls out of the difference."""
+    results = [
+        *(_result("a", seed, 30.0 + seed, x=30.0 + seed, y=30.0) for seed in range(3)),
+        *(_result("b", seed, 30.1 + seed, x=30.2 + seed, y=29.9) for seed in (0, 1)),
+        _result("c", 7, 29.0, x=1.0),
+    ]
+    first, second, third = statistics_of(results)
+    assert (first.variant, first.seeds, first.psnr, first.psnr_deviation) == ("a", (0, 1, 2), 31.0, 1.0)
+    assert (first.difference, first.images_ahead) == (None, None)
+    assert second.difference == pytest.approx(0.1)
+    assert second.difference_deviation == pytest.approx(0, abs=1e-9)
+    assert second.images_ahead == 0.5
+    assert (third.seeds, third.psnr_deviation, third.difference) == ((7,), None, None)
+    rows = statistics_rows([first, second, third])
+    assert rows[0][2:] == ["31.000 ± 1.000", "0.8000 ± 0.0000", "–", "–"]
+    assert rows[1][4:] == ["+0.100 ± 0.000", "50%"]
+
+
+def test_each_variant_is_run_with_each_seed(tmp_path: Path) -> None:
+    axes: dict[str, list[object]] = {"network.shift": [True, False], SEED: [0, 1]}
+    names = [
+        (variant.group, variant.settings.training.seed) for variant in make_variants(settings(tmp_path), axes, tmp_path)
+    ]
+    assert names == [("shift=true", 0), ("shift=true", 1), ("shift=false", 0), ("shift=false", 1)]
+    single = make_variants(settings(tmp_path), axes, tmp_path, one_at_a_time=True)
+    assert [(variant.group, variant.settings.training.seed) for variant in single] == [
+        ("base", 0),
+        ("base", 1),
+        ("shift=false", 0),
+        ("shift=false", 1),
+    ]
+
+
+def test_runs_of_several_seeds_end_in_tables_and_values_of_each_image(tmp_path: Path) -> None:
+    image_folder(tmp_path / "images")
+    recipe = mapping(tmp_path, training={"steps": 1, "tensorboard": True}, validation={"every": 1, "holdout": 2})
+    (tmp_path / "recipe.toml").write_text(tomli_w(recipe))
+    out = tmp_path / "out"
+    call = ["ablate", str(tmp_path / "recipe.toml"), "-o", str(out)]
+    call += ["--vary", "training.seed=0,1", "--vary", "network.aggregation=shuffle,sum"]
+    call += ["--markdown", str(tmp_path / "t.md"), "--latex", str(tmp_path / "t.tex")]
+    for _ in range(2):  # finished runs are found finished
+        done = CliRunner().invoke(build_app(call), call, env={"COLUMNS": "120"})
+        assert done.exit_code == 0, done.output
+    with (out / "ablation_statistics.csv").open(newline="") as stream:
+        found = list(csv.DictReader(stream))
+    assert [(row["variant"], row["seeds"]) for row in found] == [
+        ("aggregation=shuffle", "0 1"),
+        ("aggregation=sum", "0 1"),
+    ]
+    with (out / "ablation_images.csv").open(newline="") as stream:
+        images = list(csv.DictReader(stream))
+    assert len(images) == 4 * 2
+    results = json.loads((out / "ablation.json").read_text())
+    for result in results:
+        assert result["psnr"] == pytest.approx(sum(result["images"].values()) / 2)
+    assert "| aggregation=sum | 2 |" in (tmp_path / "t.md").read_text("utf-8")
+    assert "aggregation=sum & 2 &" in (tmp_path / "t.tex").read_text("utf-8")
+    assert list((out / "seed=0,aggregation=sum" / "tensorboard").glob("events.*"))
+
+
+def tomli_w(recipe: dict[str, Any]) -> str:
+    """A recipe as TOML: JSON's numbers, texts and lists are TOML's."""
+    top = [f"{key} = {json.dumps(value)}" for key, value in recipe.items() if not isinstance(value, dict)]
+    for name, section in recipe.items():
+        if isinstance(section, dict):
+            top += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in section.items())]
+    return "\n".join(top)

@@ -9,28 +9,35 @@ import io
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 
 from mair_cli.errors import UsageError
 from mair_cli.networks import build_network
-from mair_cli.training.files import STEPS_FILE, VALIDATION_FILE
+from mair_cli.training.files import IMAGES_FILE, STEPS_FILE, VALIDATION_FILE
 from mair_cli.training.logbook import read_rows
 from mair_cli.training.recipe import Settings, settings_from_mapping
 from mair_cli.training.state import write_atomically
 
-HD_PIXELS = 1280 * 720
-"""Output pixels for which multiply-adds are told, as is usual in super-resolution."""
+SEED = "training.seed"
+"""The setting that statistics are taken over."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One run of an ablation: its name and its settings."""
+    """One run of an ablation.
+
+    Attributes:
+        name: what is varied, and the values.
+        settings: the run.
+        group: the name without the seed: runs of one group differ in that alone.
+    """
 
     name: str
     settings: Settings
+    group: str
 
 
 @dataclass(frozen=True)
@@ -45,8 +52,11 @@ class Result:
         best_psnr: the highest mean PSNR on the way.
         loss: mean training loss of the last tenth of the log.
         parameters: of the network.
-        multiply_adds: for one output image of 1280 × 720, in units of 10⁹.
+        multiply_adds: for the size that papers use (`Network.multiply_adds`), in units of 10⁹.
         seconds: time spent on the steps.
+        group: name of the variant without the seed.
+        seed: from which it started.
+        images: PSNR of each image and degradation after the last step, by "degradation, image".
     """
 
     variant: str
@@ -58,6 +68,9 @@ class Result:
     parameters: int
     multiply_adds: float
     seconds: float
+    group: str
+    seed: int
+    images: Mapping[str, float]
 
 
 def make_variants(
@@ -69,7 +82,7 @@ def make_variants(
         base: the run that is varied.
         axes: dotted names of settings, such as "network.scan_pattern", and the values each shall take.
         folder: where the runs are put.
-        one_at_a_time: vary one setting at a time from `base`, instead of all combinations.
+        one_at_a_time: vary one setting at a time from `base`, instead of all combinations; each with all seeds.
 
     Raises:
         UsageError: a setting is unknown or a value not allowed, or there are no axes.
@@ -77,20 +90,26 @@ def make_variants(
     if not axes:
         raise UsageError("an ablation needs at least one setting to vary: `vary` network.scan_pattern=nested,raster")
     if one_at_a_time:
-        changes = [{}, *({key: value} for key, values in axes.items() for value in values)]
+        others = [(key, value) for key, values in axes.items() if key != SEED for value in values]
+        seeds: list[dict[str, object]] = [{SEED: seed} for seed in axes.get(SEED, ())]
+        changes = [change | seed for change in ({}, *({key: value} for key, value in others)) for seed in seeds or [{}]]
     else:
         changes = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
     variants: dict[str, Variant] = {}
     for change in changes:
-        name = ",".join(f"{key.rpartition('.')[2]}={_text(value)}" for key, value in change.items()) or "base"
+        name = _name(change)
         mapping = copy.deepcopy(base.to_mapping())
         for key, value in change.items():
             _set(mapping, key, value)
         mapping["name"], mapping["output"] = "ablation", str(folder / name)
         settings = settings_from_mapping(mapping, name)
         if not any(_same_run(settings, other.settings) for other in variants.values()):
-            variants[name] = Variant(name, settings)
+            variants[name] = Variant(name, settings, _name({k: v for k, v in change.items() if k != SEED}))
     return list(variants.values())
+
+
+def _name(change: Mapping[str, object]) -> str:
+    return ",".join(f"{key.rpartition('.')[2]}={_text(value)}" for key, value in change.items()) or "base"
 
 
 def summarise(variant: Variant) -> Result:
@@ -115,23 +134,47 @@ def summarise(variant: Variant) -> Result:
         best_psnr=max(psnr.values()),
         loss=_mean(tail, "loss"),
         parameters=sum(parameter.numel() for parameter in network.parameters()),
-        multiply_adds=network.multiply_adds_per_pixel() * HD_PIXELS / settings.scale**2 / 1e9,
+        multiply_adds=network.multiply_adds()[0] / 1e9,
         seconds=float(steps[-1]["seconds"]),
+        group=variant.group,
+        seed=settings.training.seed,
+        images={
+            f"{row['measure']}, {row['image']}": float(row["psnr"])
+            for row in read_rows(folder / IMAGES_FILE)
+            if int(row["step"]) == last
+        },
     )
 
 
 def write_results(folder: Path, results: Sequence[Result]) -> list[Path]:
-    """Write `ablation.csv`, `ablation.json` and, with matplotlib, `ablation.png`; returns what was written."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(Result)])
-    writer.writeheader()
-    writer.writerows(asdict(result) for result in results)
-    written = [folder / "ablation.csv", folder / "ablation.json"]
-    write_atomically(written[0], text.getvalue().encode())
-    write_atomically(written[1], json.dumps([asdict(result) for result in results], indent=2).encode())
+    """Write what the runs came to; returns what was written.
+
+    `ablation.csv` has a line per run, `ablation_images.csv` one per run and image, `ablation.json` both;
+    `ablation.png` is drawn where matplotlib is there.
+    """
+    written = [folder / "ablation.csv", folder / "ablation_images.csv", folder / "ablation.json"]
+    write_csv(written[0], [{k: v for k, v in asdict(result).items() if k != "images"} for result in results])
+    write_csv(
+        written[1],
+        [
+            {"variant": result.group, "seed": result.seed, "image": image, "psnr": psnr}
+            for result in results
+            for image, psnr in result.images.items()
+        ],
+    )
+    write_atomically(written[2], json.dumps([asdict(result) for result in results], indent=2).encode())
     if importlib.util.find_spec("matplotlib") is not None:
         written.append(_plot(folder, results))
     return written
+
+
+def write_csv(path: Path, lines: Sequence[Mapping[str, object]]) -> None:
+    """Write a table, complete or not at all; the first line's keys are its columns."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(lines[0]) if lines else [])
+    writer.writeheader()
+    writer.writerows(lines)
+    write_atomically(path, text.getvalue().encode())
 
 
 def _plot(folder: Path, results: Sequence[Result]) -> Path:

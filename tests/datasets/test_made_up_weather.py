@@ -1,0 +1,119 @@
+"""Motion blur and haze that are made for training: what they are by physics, and pairs that a recipe takes."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mair_cli.datasets.haze import Haze, add_haze, made_up_depth, random_haze
+from mair_cli.datasets.motion_blur import GAMMA, CameraPath, blur, random_path
+from mair_cli.measure.metrics import psnr
+from mair_cli.training.recipe import read_settings
+from mair_cli.training.sets import split_sources
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+
+
+def photograph(height: int = 60, width: int = 80, seed: int = 0) -> np.ndarray:
+    y, x = np.mgrid[:height, :width]
+    planes = [128 + 100 * np.sin(x / (3 + c) + seed) * np.cos(y / (4 + c)) for c in range(3)]
+    return np.stack(planes, axis=-1).astype(np.uint8)
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def test_a_camera_at_rest_changes_nothing() -> None:
+    still = CameraPath(np.zeros((5, 2)), np.zeros(5))
+    np.testing.assert_array_equal(blur(photograph(), still), photograph())
+
+
+def test_motion_moves_light_and_keeps_its_sum() -> None:
+    """A point becomes a line of the path's length, as bright in all once the tone curve is taken off."""
+    image = np.zeros((41, 41, 3), np.uint8)
+    image[20, 20] = 255
+    across = np.stack([np.zeros(9), np.arange(-4.0, 5)], axis=1)
+    blurred = blur(image, CameraPath(across, np.zeros(9)))
+    light = (blurred[:, :, 0] / 255) ** GAMMA
+    assert set(zip(*np.nonzero(blurred[:, :, 0] > 20), strict=True)) == {(20, column) for column in range(16, 25)}
+    assert light.sum() == pytest.approx(1, abs=0.05)
+
+
+def test_a_turn_blurs_the_border_more_than_the_middle() -> None:
+    turned = CameraPath(np.zeros((31, 2)), np.linspace(-0.05, 0.05, 31))
+    image = rng().integers(0, 256, (101, 101, 3), dtype=np.uint8)
+    difference = np.abs(blur(image, turned).astype(int) - image)
+    assert difference[46:55, 46:55].mean() < 0.5 * difference[:9, :9].mean()
+
+
+def test_a_path_has_the_asked_for_extent_and_rests_in_its_middle() -> None:
+    for seed in range(5):
+        path = random_path(rng(seed), 12.0, 0.01)
+        assert np.ptp(path.shift, axis=0).max() == pytest.approx(12)
+        assert np.ptp(path.angle) == pytest.approx(0.01)
+        assert not path.shift[len(path.shift) // 2].any()
+    paths = [random_path(rng(seed), 12.0, 0.01).shift for seed in (0, 0, 1)]
+    assert np.array_equal(paths[0], paths[1])
+    assert not np.array_equal(paths[0], paths[2])
+
+
+def test_haze_is_the_scattering_model() -> None:
+    image, airlight = photograph(), np.array([0.9, 0.8, 1.0], np.float32)
+    depth = np.full(image.shape[:2], 0.4, np.float32)
+    t = np.exp(-1.5 * 0.5)
+    expected = image * t + airlight * 255 * (1 - t)
+    np.testing.assert_allclose(add_haze(image, depth, Haze(1.5, airlight)), expected, atol=0.51)
+
+
+def test_depth_is_smooth_and_haze_from_thin_to_dense() -> None:
+    for seed in range(5):
+        depth = made_up_depth(rng(seed), 90, 120)
+        assert (depth.min(), depth.max()) == (0, 1)
+        assert max(np.abs(np.diff(depth, axis=axis)).max() for axis in (0, 1)) < 0.1
+    densities = [random_haze(rng(seed)).density for seed in range(50)]
+    assert 0.6 <= min(densities) < 0.8
+    assert 1.8 < max(densities) <= 2.0
+
+
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("synthetic_pairs", RECIPES / "synthetic_pairs.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(("kind", "task"), [("blur", "deblur"), ("haze", "dehaze")])
+def test_pairs_are_made_once_and_taken_by_the_recipe(
+    kind: str, task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()
+    for number in range(10):
+        Image.fromarray(photograph(seed=number)).save(f"photos/a_{number}.png")
+    main = script().main
+    assert main([kind, "photos", "--output", f"data/{kind}", "--copies", "2"]) == 0
+    made = {path: path.read_bytes() for path in Path("data").rglob("*.png")}
+    assert main([kind, "photos", "--output", f"data/{kind}", "--copies", "2"]) == 0
+    assert {path: path.read_bytes() for path in Path("data").rglob("*.png")} == made
+    training, measured = split_sources(read_settings(RECIPES / f"mair-lite-{task}.toml"))
+    assert (len(training), len(measured)) == (18, 2)
+    for source in training:
+        assert source.given is not None
+        given, target = (np.asarray(Image.open(path)) for path in (source.given, source.image))
+        assert target.shape == (30, 40, 3)
+        assert 5 < psnr(given, target) < 45
+
+
+def test_a_missing_folder_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert script().main(["blur", "no-such-folder", "--output", "out"]) == 2
+    assert "no-such-folder" in capsys.readouterr().err
