@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mair_cli.cli import console
+from mair_cli.cli.options import Quiet, Verbose
 from mair_cli.cli.train import recipe_overrides, share_cores
 from mair_cli.errors import UsageError
 
@@ -46,15 +46,15 @@ def ablate(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     backend: Annotated[str, typer.Option(help="Scan back end: auto, mamba-ssm, triton, numba or reference.")] = "auto",
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Errors only.")] = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
 ) -> int:
     """Train variants of a recipe from the same seed for the same steps; compare PSNR, size, cost and time.
 
     Started again after an interruption it goes on where it was: finished variants are not trained anew.
     """
     share_cores()
-    console.configure(quiet=quiet)
-    logging.getLogger("mair_cli.training").setLevel(logging.WARNING)
+    console.configure(verbose=verbose, quiet=quiet)
     if draw_orders is not None:
         from mair_cli.training.studies.order_pictures import draw_orders as draw
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mair_cli.cli import console
+from mair_cli.cli.options import Quiet, Verbose
 
 if TYPE_CHECKING:
     import torch
@@ -41,7 +42,8 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Open all that a run would open, say what would be done.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Errors only.")] = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
 ) -> int:
     """Train a network from a recipe, or go on with a run.
 
@@ -51,8 +53,9 @@ def train(
     share_cores()
     from mair_cli.training.recipe import read_settings
 
-    console.configure(quiet=quiet)
-    logging.getLogger("mair_cli.training").setLevel(logging.ERROR if quiet else logging.INFO)
+    console.configure(verbose=verbose, quiet=quiet)
+    if not verbose and not quiet:
+        logging.getLogger("mair_cli.training").setLevel(logging.INFO)
     settings = read_settings(config, recipe_overrides(images, output, changes))
     if check_against:
         return _check_against(settings, check_against)

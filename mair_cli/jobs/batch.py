@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import BinaryIO
 
 from mair_cli.errors import ImageError, MairError, UsageError
 from mair_cli.images.io import as_rgb8, probe, read_picture, read_rgb8, write_picture
@@ -17,6 +18,7 @@ from mair_cli.jobs.side_by_side import Panel, side_by_side
 from mair_cli.measure.protocol import Measurement, measure
 from mair_cli.restore.pictures import AlphaChoice, ImageRestorer, TileProgress, levels_of, restore_frames
 from mair_cli.restore.settings import Levels
+from mair_cli.restore.signature import signed
 from mair_cli.runtime.memory import is_out_of_memory
 from mair_cli.store.trace import log_traceback
 from mair_cli.tasks import TASKS
@@ -61,9 +63,9 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Streams:
-    """How a job reaches standard input and standard output."""
+    """Standard input, and what writes to standard output."""
 
-    read: Callable[[], bytes]
+    source: BinaryIO
     write: Callable[[bytes], None]
 
 
@@ -108,9 +110,12 @@ def _restore(
 ) -> None:
     job, watch = outcome.job, _Watch()
     scale = restorer.scale
-    stream = io.BytesIO(streams.read()) if job.source.path is None else job.source.path
     image = read_picture(
-        stream, name=job.source.name, max_output_pixels=treatment.max_pixels, scale=scale, allow_truncated=True
+        job.source.path or streams.source,
+        name=job.source.name,
+        max_output_pixels=treatment.max_pixels,
+        scale=scale,
+        allow_truncated=True,
     )
     frames = image.frames if isinstance(image, Animation) else [image]
     first = frames[0]
@@ -121,7 +126,7 @@ def _restore(
         _check_ground_truth(job.ground_truth, outcome, scale)
     outcome.levels = levels_of(first, restorer)
     logger.info("%s: read in %.1f s; told: %s", job.source.name, watch.lap(), str(outcome.levels) or "nothing")
-    result = restore_frames(image, restorer, treatment.alpha, outcome.levels, progress)
+    result = signed(restore_frames(image, restorer, treatment.alpha, outcome.levels, progress), treatment.task)
     restored = result.frames[0] if isinstance(result, Animation) else result
     logger.info("%s: restored in %.1f s", job.source.name, watch.lap())
     _write(result, job, treatment.quality, streams)

@@ -25,6 +25,7 @@ from mair_cli.restore.partition import run_partition
 from mair_cli.restore.pictures import AlphaChoice, levels_of, restore_frames
 from mair_cli.restore.pixels import check_image
 from mair_cli.restore.settings import MAX_SIGMA, Jpeg, Levels, Origin, RunSettings, Sigma
+from mair_cli.restore.signature import signed
 from mair_cli.restore.tile_policy import DEFAULT_OVERLAP, TileChoice, choose_tile
 from mair_cli.restore.tiled import Progress, TensorFunction, run_tiled
 from mair_cli.runtime.device import choose_device, describe_device
@@ -249,7 +250,7 @@ class Restorer:
         name = writable_format(target.suffix if format is None else format)
         image = read_picture(source, max_output_pixels=max_pixels, scale=self.scale)
         told = levels_of(image.frames[0] if isinstance(image, Animation) else image, self)
-        result = restore_frames(image, self, alpha, told, progress)
+        result = signed(restore_frames(image, self, alpha, told, progress), self.task or "sr")
         with disk_errors_as(ImageError, f"Cannot write {target}"):
             target.parent.mkdir(parents=True, exist_ok=True)
         write_picture(result, target, name, quality)

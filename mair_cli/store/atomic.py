@@ -23,6 +23,7 @@ from typing import BinaryIO, Final
 __all__ = ["atomic_write", "flush_to_disk", "temporary_file"]
 
 _OWN_NAME: Final = re.compile(r"\.mair-(?:(?P<pid>\d+)-)?[0-9a-f]{12}\.part")  # images used to leave out the process
+_ONCE_NAMED_AFTER_TARGETS: Final = frozenset({".pt", ".safetensors"})
 _STALE_SECONDS: Final = 24 * 3600
 _CANNOT_FLUSH: Final = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
 
@@ -44,6 +45,8 @@ def atomic_write(target: Path, *, replace: bool = True) -> Iterator[BinaryIO]:
     """
     target = Path(os.path.realpath(target))
     mode = _mode(target)
+    if target.suffix in _ONCE_NAMED_AFTER_TARGETS:  # by the first versions: `.state.pt.PID.tmp`
+        _sweep(target.parent, re.compile(rf"\.{re.escape(target.name)}\.(?P<pid>\d+)(?:\.tmp|-[0-9a-f]{{8}}\.part)"))
     with _created(target.parent, 0o666 if mode is None else 0o600) as (descriptor, part):
         with os.fdopen(descriptor, "w+b") as stream:
             yield stream
@@ -123,15 +126,15 @@ def _rename_to_new(part: Path, target: Path) -> None:
 
 
 @lru_cache(maxsize=1024)
-def _sweep(folder: Path) -> None:
+def _sweep(folder: Path, pattern: re.Pattern[str] = _OWN_NAME) -> None:
     """Delete what killed processes left in `folder`, once per process and folder.
 
-    Only files of our own name, untouched for a day (their process may run on another machine that shares the folder)
+    Only files of our own names, untouched for a day (their process may run on another machine that shares the folder)
     and of no process that runs here.
     """
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            name = _OWN_NAME.fullmatch(entry.name)
+            name = pattern.fullmatch(entry.name)
             if name is None or _is_running(int(name["pid"] or 0)):
                 continue
             with suppress(OSError):

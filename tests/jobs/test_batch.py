@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from mair_cli.errors import UsageError
 from mair_cli.images.io import Picture
 from mair_cli.jobs.batch import Outcome, Streams, Treatment, restore_job
 from mair_cli.jobs.naming import Source
-from mair_cli.jobs.plan import Job, Request, plan
+from mair_cli.jobs.plan import Job, Request, earlier_results, plan
 from mair_cli.networks import MaIRConfig, build_network
 from mair_cli.networks.settings import config_from_mapping
 from mair_cli.restore.pictures import AlphaChoice, restore_picture
@@ -65,12 +66,8 @@ def picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, i
     return write
 
 
-def unused() -> bytes:
-    raise AssertionError("standard input must not be read")
-
-
 def run(job: Job, restorer: Restorer, treatment: Treatment | None = None) -> Outcome:
-    return restore_job(job, restorer, treatment or Treatment(), Streams(unused, lambda data: None))
+    return restore_job(job, restorer, treatment or Treatment(), Streams(io.BytesIO(), lambda data: None))
 
 
 # ------------------------------------------------------------------------------------------ planning
@@ -98,6 +95,18 @@ def test_ground_truth_is_found_by_place_name_or_stem(picture: Callable[[str], So
         picture(truth)
         (job,) = plan([source], Request("_mair_x2", ground_truth=Path(truth.split("/")[0])))
         assert job.ground_truth == Path(truth)
+
+
+@pytest.mark.parametrize("form", ["png", "jpg", "webp", "tiff"])
+def test_a_renamed_result_is_known_by_what_it_carries(
+    enlarger: Restorer, picture: Callable[..., Source], form: str
+) -> None:
+    source = picture("a.png", 32, 24)
+    assert run(Job(source, Path(f"a_mair_x2.{form}"), form.upper().replace("JPG", "JPEG")), enlarger).error is None
+    renamed = Source(Path(f"a_mair_x2.{form}").rename(f"holiday.{form}"))
+    assert earlier_results([source, renamed], "sr") == [renamed]
+    assert earlier_results([source, renamed], "denoise") == [], "another task may go on from it"
+    assert earlier_results([renamed], "sr") == [], "alone it is meant"
 
 
 @pytest.mark.parametrize("output", ["truth.png", "w.safetensors.png"])
