@@ -139,21 +139,23 @@ class Restorer:
             asked = asked.with_(sigma=told, jpeg=asked.jpeg if jpeg is None else jpeg)
             if self.task is not None:
                 asked.check_for(TASKS[self.task])
-        level, level_origin = self._sigma(image, asked.sigma)
+        level, level_origin = self._sigma(image, asked.sigma, file_quality)
         quality, quality_origin = _quality(asked.jpeg, file_quality)
         if quality is not None and not self.takes_jpeg:
             self._warn_once("jpeg", f"{self.model_name} cannot be told of JPEG compression: it takes no notice of it.")
             quality, quality_origin = None, "nothing known"
         return Levels(level, quality, level_origin, quality_origin)
 
-    def _sigma(self, image: npt.NDArray[Any] | None, sigma: Sigma | None) -> tuple[float | None, Origin]:
+    def _sigma(
+        self, image: npt.NDArray[Any] | None, sigma: Sigma | None, file_quality: int | None = None
+    ) -> tuple[float | None, Origin]:
         if not self.takes_sigma:
             if sigma is not None and self._inputs != "noisy":
                 self._warn_once("sigma", f"{self.model_name} cannot be told of noise: it takes no notice of `sigma`.")
             return None, "nothing known"
         if sigma == "auto":
-            estimate = None if image is None else min(max(estimate_noise(image), _MIN_ESTIMATE), MAX_SIGMA)
-            return estimate, "estimated"
+            found = None if image is None else estimate_noise(image, file_quality)
+            return None if found is None else min(max(found, _MIN_ESTIMATE), MAX_SIGMA), "estimated"
         if sigma is not None:
             return float(sigma), "told"
         if self.scale > 1 or self._inputs == "compressed":
