@@ -17,6 +17,7 @@ from mair_cli.datasets.resize import matlab_bicubic
 from mair_cli.errors import ImageError, UsageError
 from mair_cli.images.alpha import fill_hidden_color
 from mair_cli.images.picture import Animation, Picture, Samples
+from mair_cli.restore.flat import within_neighbours
 from mair_cli.restore.settings import Levels
 
 __all__ = ["AlphaChoice", "ImageRestorer", "TileProgress", "levels_of", "restore_frames", "restore_picture"]
@@ -110,6 +111,8 @@ def restore_picture(
     """
     visible = picture.color if alpha == "drop" else fill_hidden_color(picture)
     color = cast("Samples", restorer(visible, levels=levels, progress=progress))
+    if restorer.scale > 1:
+        color = within_neighbours(color, visible)
     opacity = None
     if picture.alpha is not None and alpha != "drop":
         opacity = _restore_alpha(picture.alpha, restorer, alpha)
