@@ -122,6 +122,8 @@ def _run() -> int:
     try:
         build_app(None if completing else sys.argv[1:])(prog_name="mair")
     except SystemExit as done:
+        if interrupts.received():  # which Typer takes for Ctrl-C, whatever signal it was
+            return interrupts.exit_code()
         return done.code if isinstance(done.code, int) else int(done.code is not None)
     return 0
 

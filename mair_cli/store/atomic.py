@@ -8,6 +8,7 @@ its process: `.mair-PID-RANDOM.part`. Later writers into the same folder delete 
 from __future__ import annotations
 
 import errno
+import io
 import os
 import re
 import secrets
@@ -48,9 +49,10 @@ def atomic_write(target: Path, *, replace: bool = True) -> Iterator[BinaryIO]:
     if target.suffix in _ONCE_NAMED_AFTER_TARGETS:  # by the first versions: `.state.pt.PID.tmp`
         _sweep(target.parent, re.compile(rf"\.{re.escape(target.name)}\.(?P<pid>\d+)(?:\.tmp|-[0-9a-f]{{8}}\.part)"))
     with _created(target.parent, 0o666 if mode is None else 0o600) as (descriptor, part):
-        with os.fdopen(descriptor, "w+b") as stream:
+        with _Stream(io.FileIO(descriptor, "r+")) as stream:
             yield stream
-            flush_to_disk(stream)
+            stream.flush()
+            flush_to_disk(descriptor)
         if mode is not None:
             with suppress(OSError):  # a file system without permissions
                 part.chmod(mode)
@@ -72,15 +74,22 @@ def temporary_file(folder: Path) -> Iterator[Path]:
         yield part
 
 
-def flush_to_disk(stream: BinaryIO) -> None:
-    """Flush a stream down to the disk, as far as what is behind it can do that (a pipe and some file systems cannot).
+class _Stream(io.BufferedRandom):
+    """A stream without its file's number, to which Pillow would write, and take a short write for a whole one."""
+
+    def fileno(self) -> int:
+        """There is none to be had."""
+        raise io.UnsupportedOperation("fileno")
+
+
+def flush_to_disk(descriptor: int) -> None:
+    """Flush a file down to the disk, as far as what is behind it can do that (a pipe and some file systems cannot).
 
     Raises:
         OSError: the content did not arrive.
     """
-    stream.flush()
     try:
-        os.fsync(stream.fileno())
+        os.fsync(descriptor)
     except OSError as error:
         if error.errno not in _CANNOT_FLUSH:
             raise
