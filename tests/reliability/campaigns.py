@@ -476,7 +476,7 @@ def little_memory(seed: int, trials: int, folder: Path) -> list[str]:
     """Smaller tiles, or a line for each picture; never a crash, never a wrong result."""
     rng = np.random.default_rng(seed)
     work = fresh(folder / "work")
-    pictures(work / "in", rng, 2, side=160)
+    pictures(work / "in", rng, 2, side=64)
     command = ("upscale", "in", "-o", "out", "--threads", 1, "--scale", 2, "-q")
     failures = mair(work, *command).faults(0)
     wanted = contents(work / "out")

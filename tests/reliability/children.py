@@ -6,11 +6,13 @@ What a child may never do, however it ends: show a traceback, call it a defect, 
 from __future__ import annotations
 
 import errno
+import faulthandler
 import os
 import resource
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +30,7 @@ import mair_cli.weights.fetch  # noqa: F401 - what children need is imported onc
 from mair_cli.cli.app import main
 from mair_cli.store import atomic
 
-LONGEST = 120.0
+LONGEST = 180.0
 _DISK_ERRORS = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -66,12 +68,16 @@ def start(folder: Path, *words: object, before: Callable[[], None] | None = None
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(os.open(log.with_suffix(".out"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
         os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+        faulthandler.dump_traceback_later(LONGEST - 10)
         if before is not None:
             before()
         sys.argv = ["mair", *map(str, words)]
         code = main()
     except KeyboardInterrupt:
         code = 130 if sys.argv[0] != "mair" else 97  # before `main`, or out of it, which must not be
+    except BaseException:
+        traceback.print_exc()
+        raise
     finally:
         os._exit(code)
 
