@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mair_cli.cli import console
-from mair_cli.cli.options import Quiet, Verbose
+from mair_cli.cli.options import Backend, Changes, Device, Quiet, TrainingImages, Verbose
 from mair_cli.cli.train import recipe_overrides, share_cores
 from mair_cli.errors import UsageError
 
@@ -33,19 +33,13 @@ def ablate(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for runs and results.")] = Path(
         "runs/ablation"
     ),
-    images: Annotated[
-        list[str] | None,
-        typer.Option("--images", help="Folder or file to train on, instead of the recipe's; repeatable."),
-    ] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Change a setting of all variants: training.steps=1500; repeatable."),
-    ] = None,
+    images: TrainingImages = None,
+    changes: Changes = None,
     draw_orders: Annotated[
         Path | None, typer.Option("--draw-orders", help="Draw the scan orders into this folder; needs no recipe.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    backend: Annotated[str, typer.Option(help="Scan back end: auto, mamba-ssm, triton, numba or reference.")] = "auto",
+    device: Device = "auto",
+    backend: Backend = "auto",
     verbose: Verbose = 0,
     quiet: Quiet = False,
 ) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mair_cli.cli import console
-from mair_cli.cli.options import Quiet, Verbose
+from mair_cli.cli.options import Backend, Changes, Device, Quiet, TrainingImages, Verbose
 
 if TYPE_CHECKING:
     import torch
@@ -22,14 +22,9 @@ if TYPE_CHECKING:
 def train(
     config: Annotated[Path, typer.Argument(help="Recipe, a TOML file.", show_default=False)],
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in the output folder stopped.")] = False,
-    images: Annotated[
-        list[str] | None,
-        typer.Option("--images", help="Folder or file to train on, instead of the recipe's; repeatable."),
-    ] = None,
+    images: TrainingImages = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Run folder, instead of the recipe's.")] = None,
-    changes: Annotated[
-        list[str] | None, typer.Option("--set", help="Change a setting: training.steps=1000; repeatable.")
-    ] = None,
+    changes: Changes = None,
     stop_after_seconds: Annotated[
         float | None, typer.Option("--stop-after-seconds", min=0, help="Save and end after this time.")
     ] = None,
@@ -37,8 +32,8 @@ def train(
         list[Path] | None,
         typer.Option("--check-against", help="Don't train: look for images of this folder among the training images."),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    backend: Annotated[str, typer.Option(help="Scan back end: auto, mamba-ssm, triton, numba or reference.")] = "auto",
+    device: Device = "auto",
+    backend: Backend = "auto",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Open all that a run would open, say what would be done.")
     ] = False,

@@ -11,9 +11,11 @@ noise, blur, haze  pairs as they are, no crop; papers print RGB
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 from fractions import Fraction
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 
@@ -26,7 +28,7 @@ from mair_cli.images.picture import convert_depth
 from mair_cli.measure.metrics import psnr, ssim
 from mair_cli.tasks import TASKS, Channel, Task, find_task
 
-__all__ = ["Measurement", "Pair", "Protocol", "load_pair", "measure", "to_bytes"]
+__all__ = ["Measurement", "Pair", "Protocol", "load_pair", "mean_of", "measure", "to_bytes"]
 
 
 @dataclass(frozen=True)
@@ -190,6 +192,12 @@ def _super_resolution_pair(sample: Sample, truth: np.ndarray, scale: int) -> tup
 
 def _size(image: np.ndarray) -> str:
     return f"{image.shape[1]}x{image.shape[0]} pixels"
+
+
+def mean_of(figures: Sequence[Measurement]) -> Measurement:
+    """The mean of each figure; infinite where any is."""
+    columns = zip(*(astuple(figure) for figure in figures), strict=True)
+    return Measurement(*(fmean(column) for column in columns))
 
 
 def measure(output: np.ndarray, truth: np.ndarray, crop: int) -> Measurement:
