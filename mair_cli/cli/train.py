@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from mair_cli.training.recipe import Settings
-    from mair_cli.training.reports import Outcome
+    from mair_cli.training.reports import RunEnd
 
 
 def train(
@@ -125,7 +125,7 @@ def _run(settings: Settings, device: str, backend: str, resume: bool, stop_after
     return 0 if outcome.signal is None else 128 + outcome.signal
 
 
-def _report(settings: Settings, outcome: Outcome) -> None:
+def _report(settings: Settings, outcome: RunEnd) -> None:
     from mair_cli.training.curve import draw_curve
 
     drawn = draw_curve(settings.folder)

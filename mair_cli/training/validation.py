@@ -20,7 +20,7 @@ SMALLEST_SIDE = 11
 
 
 @dataclass(frozen=True)
-class Measurement:
+class ValidationScore:
     """Mean over the validation images.
 
     Attributes:
@@ -67,7 +67,7 @@ def measure(
     luma: bool,
     degradations: Sequence[Degradation],
     device: torch.device,
-) -> list[Measurement]:
+) -> list[ValidationScore]:
     """Mean PSNR and SSIM over `pairs` for each degradation, the whole image at once.
 
     Super-resolution is measured on Y with `scale` pixels cropped from every edge, tasks at the same size on RGB.
@@ -98,6 +98,6 @@ def _score(output: np.ndarray, target: np.ndarray, crop: int, luma: bool) -> tup
     return psnr(output, target, crop, luma), similarity
 
 
-def _mean(measure: str, scores: Sequence[tuple[float, float]]) -> Measurement:
+def _mean(measure: str, scores: Sequence[tuple[float, float]]) -> ValidationScore:
     ratios, similarities = np.array(scores).T
-    return Measurement(measure, float(ratios.mean()), float(similarities.mean()))
+    return ValidationScore(measure, float(ratios.mean()), float(similarities.mean()))
