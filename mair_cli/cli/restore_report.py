@@ -143,6 +143,8 @@ def _record(outcome: Outcome, restorer: Restorer, task: Task) -> dict[str, objec
         "device": str(restorer.device),
     }
     record |= told(outcome.levels)
+    if len(outcome.sigmas) > 1:
+        record["sigmas"] = [round(sigma, 2) for sigma in outcome.sigmas]
     if outcome.truncated:
         record["truncated"] = True
     if outcome.measurement is not None:
@@ -159,6 +161,8 @@ def _sentence(outcome: Outcome) -> str:
     details = [sizes]
     details += [f"{outcome.frames} frames"] if outcome.frames > 1 else []
     details += [str(outcome.levels)] if str(outcome.levels) else []
+    if len(outcome.sigmas) > 1:
+        details.append(f"frames: σ {min(outcome.sigmas):.3g} to {max(outcome.sigmas):.3g}")
     details.append(f"{outcome.seconds:.1f} s")
     return f"{outcome.job.source.name} → {_target(outcome.job)} ({', '.join(details)})"
 

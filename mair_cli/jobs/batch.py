@@ -47,6 +47,7 @@ class Treatment:
 class Outcome:
     """What became of a job; sizes are (width, height) and None where the image was never read.
 
+    `levels`: what the network was told of the first frame. `sigmas`: the estimates, where each frame had one.
     `truncated`: the file ended too early, and only what could be read of it was restored.
     """
 
@@ -55,6 +56,7 @@ class Outcome:
     output_size: tuple[int, int] | None = None
     frames: int = 1
     levels: Levels = field(default_factory=Levels)
+    sigmas: tuple[float, ...] = ()
     seconds: float = 0.0
     measurement: Measurement | None = None
     truncated: bool = False
@@ -124,9 +126,11 @@ def _restore(
     outcome.output_size = (first.width * scale, first.height * scale)
     if job.ground_truth is not None:
         _check_ground_truth(job.ground_truth, outcome, scale)
-    outcome.levels = levels_of(first, restorer)
+    told = [levels_of(frame, restorer) for frame in frames]
+    outcome.levels = told[0]
+    outcome.sigmas = tuple(each.sigma for each in told if each.sigma is not None and each.sigma_origin == "estimated")
     logger.info("%s: read in %.1f s; told: %s", job.source.name, watch.lap(), str(outcome.levels) or "nothing")
-    result = signed(restore_frames(image, restorer, treatment.alpha, outcome.levels, progress), treatment.task)
+    result = signed(restore_frames(image, restorer, treatment.alpha, told, progress), treatment.task)
     restored = result.frames[0] if isinstance(result, Animation) else result
     logger.info("%s: restored in %.1f s", job.source.name, watch.lap())
     _write(result, job, treatment.quality, streams)

@@ -172,6 +172,16 @@ def test_the_quality_that_a_file_tells_reaches_the_network_and_not_the_result(
     assert restore_picture(Picture(np.zeros((4, 4, 3), np.uint8)), restorer).jpeg_quality is None
 
 
+def test_every_page_has_an_estimate_of_its_own_and_all_are_told(denoiser: Restorer, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    values = (np.full((40, 48, 3), 128.0), 128 + rng.normal(0, 25, (40, 48, 3)))
+    blank, noisy = (Image.fromarray(page.clip(0, 255).astype(np.uint8)) for page in values)
+    blank.save(tmp_path / "two.tif", save_all=True, append_images=[noisy])
+    outcome = run(Job(Source(tmp_path / "two.tif"), tmp_path / "out.tif", "TIFF"), denoiser)
+    assert outcome.error is None
+    assert list(outcome.sigmas) == pytest.approx([0.5, 25], rel=0.2)
+
+
 def test_an_image_too_small_to_estimate_from_fails_alone(denoiser: Restorer, picture: Callable[..., Source]) -> None:
     outcome = run(Job(picture("a.png", 8, 8), Path("out.png"), "PNG"), denoiser, Treatment("denoise"))
     assert outcome.error is not None
