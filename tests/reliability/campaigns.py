@@ -471,18 +471,18 @@ def failing_disks(seed: int, trials: int, folder: Path) -> list[str]:
     return failures
 
 
-@campaign("restoring with 16 to 700 MiB of memory more than Python and PyTorch have taken (ulimit -v)")
+@campaign("restoring with 16 to 400 MiB of memory more than Python and PyTorch have taken (ulimit -v)")
 def little_memory(seed: int, trials: int, folder: Path) -> list[str]:
     """Smaller tiles, or a line for each picture; never a crash, never a wrong result."""
     rng = np.random.default_rng(seed)
     work = fresh(folder / "work")
-    pictures(work / "in", rng, 2, side=64)
-    command = ("upscale", "in", "-o", "out", "--threads", 1, "--scale", 2, "-q")
+    pictures(work / "in", rng, 2)
+    command = ("upscale", "in", "-o", "out", *TINY, "-q")
     failures = mair(work, *command).faults(0)
     wanted = contents(work / "out")
     for trial in range(trials):
         fresh(work / "out")
-        ended = mair(work, *command, before=limit_memory(int(rng.integers(16, 700))))
+        ended = mair(work, *command, before=limit_memory(int(rng.integers(16, 400))))
         found = contents(work / "out", hidden=True)
         failures += [f"{trial}: {fault}" for fault in ended.faults(0, 1)]
         for name in found:
