@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from mair_cli.benchmark.published import PublishedFigure, counterpart
-from mair_cli.benchmark.runs import Outcome, Summary, summarise
+from mair_cli.benchmark.runs import BenchmarkResults, Summary, summarise
 from mair_cli.benchmark.state import Row
 from mair_cli.measure.protocol import Measurement
 from mair_cli.tasks import Channel
@@ -42,7 +42,7 @@ class BenchmarkReport:
     """
 
     dataset: str
-    outcome: Outcome
+    outcome: BenchmarkResults
     settings: Mapping[str, str]
     environment: Mapping[str, str]
     published: Sequence[PublishedFigure] = ()

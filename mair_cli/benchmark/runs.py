@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from statistics import fmean
 
 import numpy as np
 
@@ -17,10 +16,10 @@ from mair_cli.benchmark.state import Row, RunState, state_key
 from mair_cli.datasets.pairs import Sample
 from mair_cli.errors import ImageError, MairError, UsageError
 from mair_cli.measure.perceptual import PerceptualMeasure
-from mair_cli.measure.protocol import Measurement, Pair, Protocol, load_pair, measure
+from mair_cli.measure.protocol import Measurement, Pair, Protocol, load_pair, mean_of, measure
 from mair_cli.store.trace import log_traceback
 
-__all__ = ["Benchmark", "Outcome", "Summary", "summarise"]
+__all__ = ["Benchmark", "BenchmarkResults", "Summary", "summarise"]
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +51,7 @@ class Summary:
 
 
 @dataclass
-class Outcome:
+class BenchmarkResults:
     """Everything measured, in the order of methods and images."""
 
     protocol: Protocol
@@ -70,7 +69,7 @@ class Outcome:
         return self.states[method].output(image)
 
 
-def summarise(outcome: Outcome) -> list[Summary]:
+def summarise(outcome: BenchmarkResults) -> list[Summary]:
     """Means per method, over the images that it could be measured on.
 
     A PSNR of infinity (an output equal to the ground truth) makes the mean infinite, as arithmetic has it.
@@ -82,15 +81,6 @@ def _summary(info: MethodInfo, rows: Sequence[Row]) -> Summary:
     good = [(row, row.measurement) for row in rows if row.measurement is not None]
     if not good:
         return Summary(info, 0, len(rows), None, 0.0, None, None)
-    figures = [measurement for _, measurement in good]
-    mean = Measurement(
-        psnr_y=fmean(figure.psnr_y for figure in figures),
-        ssim_y=fmean(figure.ssim_y for figure in figures),
-        psnr_rgb=fmean(figure.psnr_rgb for figure in figures),
-        ssim_rgb=fmean(figure.ssim_rgb for figure in figures),
-        ssim_3d=_mean_known([figure.ssim_3d for figure in figures]),
-        perceptual={name: fmean(figure.perceptual[name] for figure in figures) for name in figures[0].perceptual},
-    )
     seconds = sum(row.seconds for row, _ in good)
     pixels = sum(row.width * row.height for row, _ in good)
     memory = [row.peak_memory for row, _ in good if row.peak_memory is not None]
@@ -98,17 +88,11 @@ def _summary(info: MethodInfo, rows: Sequence[Row]) -> Summary:
         method=info,
         images=len(good),
         failed=len(rows) - len(good),
-        mean=mean,
+        mean=mean_of([measurement for _, measurement in good]),
         seconds=seconds / len(good),
         megapixels_per_second=pixels / 1e6 / seconds if seconds > 0 else None,
         peak_memory=max(memory, default=None),
     )
-
-
-def _mean_known(values: Sequence[float | None]) -> float | None:
-    """The mean, or None where there is nothing to take it of."""
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None
 
 
 class Benchmark:
@@ -137,7 +121,7 @@ class Benchmark:
         measures: Sequence[PerceptualMeasure] = (),
     ) -> None:
         self.measures = measures
-        self.outcome = Outcome(protocol, samples)
+        self.outcome = BenchmarkResults(protocol, samples)
         self._state_root = state_root
         self._settings = dict(settings)
         self._keep_outputs = keep_outputs

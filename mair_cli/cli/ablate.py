@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mair_cli.cli import console
+from mair_cli.cli.options import Backend, Changes, Device, Quiet, TrainingImages, Verbose
 from mair_cli.cli.train import recipe_overrides, share_cores
 from mair_cli.errors import UsageError
 
@@ -35,14 +35,8 @@ def ablate(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for runs and results.")] = Path(
         "runs/ablation"
     ),
-    images: Annotated[
-        list[str] | None,
-        typer.Option("--images", help="Folder or file to train on, instead of the recipe's; repeatable."),
-    ] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Change a setting of all variants: training.steps=1500; repeatable."),
-    ] = None,
+    images: TrainingImages = None,
+    changes: Changes = None,
     draw_orders: Annotated[
         Path | None, typer.Option("--draw-orders", help="Draw the scan orders into this folder; needs no recipe.")
     ] = None,
@@ -52,9 +46,10 @@ def ablate(
     latex: Annotated[
         Path | None, typer.Option("--latex", metavar="FILE", help="Write the tables as LaTeX, with booktabs.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    backend: Annotated[str, typer.Option(help="Scan back end: auto, mamba-ssm, triton, numba or reference.")] = "auto",
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Errors only.")] = False,
+    device: Device = "auto",
+    backend: Backend = "auto",
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
 ) -> int:
     """Train variants of a recipe from the same seed for the same steps; compare PSNR, size, cost and time.
 
@@ -62,8 +57,7 @@ def ablate(
     Started again after an interruption it goes on where it was: finished variants are not trained anew.
     """
     share_cores()
-    console.configure(quiet=quiet)
-    logging.getLogger("mair_cli.training").setLevel(logging.WARNING)
+    console.configure(verbose=verbose, quiet=quiet)
     if draw_orders is not None:
         from mair_cli.training.studies.order_pictures import draw_orders as draw
 

@@ -26,6 +26,7 @@ P = ParamSpec("P")
 
 DESCRIPTION = "Restore photographs with MaIR, a Mamba network, on any machine."
 DEBUG_VARIABLE = "MAIR_DEBUG"
+NO_MEMORY = "Memory ran out: close other programs, or use a smaller model or image"
 
 RESTORE = "Restore photographs"
 MEASURE = "Measure"
@@ -114,6 +115,11 @@ def main() -> int:
         code = _outcome(_run)
     except KeyboardInterrupt:  # before or after `_outcome` was listening
         code = interrupts.exit_code()
+    except Exception as error:  # even telling of an error takes memory
+        if os.environ.get(DEBUG_VARIABLE):
+            raise
+        os.write(2, f"error: {NO_MEMORY} ({type(error).__name__})\n".encode())
+        code = 1
     code = _flush(code)
     interrupts.end()
     return code
@@ -125,6 +131,8 @@ def _run() -> int:
     try:
         build_app(None if completing else sys.argv[1:])(prog_name="mair")
     except SystemExit as done:
+        if interrupts.received():  # which Typer takes for Ctrl-C, whatever signal it was
+            return interrupts.exit_code()
         return done.code if isinstance(done.code, int) else int(done.code is not None)
     return 0
 
@@ -172,7 +180,7 @@ def _unexpected(error: Exception) -> int:
     if interrupts.received():  # a library turned the interruption into an error of its own
         return interrupts.exit_code()
     if _is_out_of_memory(error):
-        console.error("Memory ran out: close other programs, or use a smaller model or image.")
+        console.error(f"{NO_MEMORY}.")
     else:
         console.error(f"unexpected {type(error).__name__}: {error}\nThis is a defect; {DEBUG_VARIABLE}=1 shows where.")
     log_traceback(error)

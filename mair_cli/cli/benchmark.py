@@ -253,7 +253,8 @@ def _run(dataset: str, data_dir: Path | None, limit: int | None, plan: Plan, tar
     listing = find_samples(located.folder, protocol.task, protocol.scale)
     if limit is not None:
         listing.samples = listing.samples[:limit]
-    targets.check(_inputs(listing, plan), _possible_names(plan))
+    images = [sample.name for sample in listing.samples]
+    targets.check(_inputs(listing, plan), _possible_names(plan), images)
     _tell_listing(located, listing, protocol)
     run = _start(located, listing, plan, targets)
     _measure(run, plan, len(listing.samples))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,12 +41,13 @@ class Targets:
         if self.latex is not None:
             yield self.latex, "latex"
 
-    def check(self, inputs: Collection[Path], methods: Collection[str] = ()) -> None:
+    def check(self, inputs: Collection[Path], methods: Collection[str] = (), images: Collection[str] = ()) -> None:
         """Make sure, before anything is measured, that no result would destroy a file that is not its forerunner.
 
         Args:
             inputs: files that the run reads.
             methods: names that methods may have, which are those of folders of images.
+            images: names of what is measured.
 
         Raises:
             UsageError: one would, or two results have one name.
@@ -58,10 +60,26 @@ class Targets:
         if len(set(files)) < len(files):
             raise UsageError("reports need a file each: two of them name the same")
         if self.images is not None:
-            folders = {(self.images / method).resolve() for method in methods}
-            for path in inputs:
-                if path.resolve().parent in folders:
-                    raise UsageError(f"--save-images {self.images}: {path}, which is measured, lies where results go")
+            for method in methods:
+                _check_pictures(self.images / method, inputs, images)
+
+
+def _check_pictures(folder: Path, inputs: Collection[Path], names: Collection[str]) -> None:
+    """Refuse to save into a folder of inputs, or over pictures that are not by an earlier benchmark."""
+    from mair_cli.errors import ImageError
+    from mair_cli.images.io import probe
+    from mair_cli.restore.signature import task_signed
+
+    for path in inputs:
+        if path.resolve().parent == folder.resolve():
+            raise UsageError(f"`save_images`: {path}, which is measured, lies where results go")
+    for path in (folder / f"{name}.png" for name in names if folder.is_dir()):
+        try:
+            ours = not os.path.lexists(path) or task_signed(probe(path).software) is not None
+        except ImageError:
+            ours = False
+        if not ours:
+            raise UsageError(f"`save_images`: {path} is no result of mair-cli and would be replaced: choose another")
 
 
 def show(report: BenchmarkReport) -> None:
@@ -119,6 +137,7 @@ def _rendered(report: BenchmarkReport, kind: ReportKind, html_images: int) -> st
 def _save_images(report: BenchmarkReport, folder: Path) -> None:
     from mair_cli.errors import MairError
     from mair_cli.images.io import Picture, write_picture
+    from mair_cli.restore.signature import signed
 
     for row in report.outcome.rows:
         if row.measurement is None:
@@ -128,4 +147,5 @@ def _save_images(report: BenchmarkReport, folder: Path) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise MairError(f"--save-images: {path.parent} cannot be made ({error.strerror})") from error
-        write_picture(Picture(color=report.outcome.output(row.method, row.image)), path, "PNG", None)
+        picture = Picture(color=report.outcome.output(row.method, row.image))
+        write_picture(signed(picture, report.outcome.protocol.task), path, "PNG", None)

@@ -92,11 +92,6 @@ def record(values: Mapping[str, object]) -> None:
     out(json.dumps({key: _plain(value) for key, value in values.items()}))
 
 
-def in_bytes() -> bytes:
-    """Read all of stdin, an image."""
-    return sys.stdin.buffer.read()
-
-
 def out_bytes(data: bytes) -> None:
     """Write binary data, an image, to stdout: all of it, also into a pipe that takes no more than it has room for."""
     sys.stdout.flush()

@@ -120,7 +120,7 @@ def _facts(subject: Subject) -> dict[str, object]:
         "stripe": network.stripe,
         "levels": [_OPTIONS[name] for name in network.levels],
         "memory_per_megapixel": network.memory_per_pixel * _MEGAPIXEL,
-        "settings": {key: list(value) if isinstance(value, tuple) else value for key, value in settings.items()},
+        "settings": settings,
         "licence": subject.licence,
     }
 

@@ -278,6 +278,14 @@ Json = Annotated[
     bool,
     typer.Option("--json", rich_help_panel=REPORT, help="One JSON object per image on stdout, nothing else there."),
 ]
+TrainingImages = Annotated[
+    list[str] | None,
+    typer.Option("--images", help="Folder or file to train on, instead of the recipe's; repeatable."),
+]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Change a setting of the recipe: training.steps=1000; repeatable."),
+]
 Verbose = Annotated[
     int, typer.Option("--verbose", "-v", count=True, metavar="", rich_help_panel=REPORT, help="Say more; -vv says all.")
 ]
@@ -383,12 +391,8 @@ def with_restore_options(function: Callable[..., int]) -> Callable[..., int]:
         options = RestoreOptions(**{parameter.name: values.pop(parameter.name) for parameter in shared})  # type: ignore[arg-type]
         return function(options=options, settings=settings, **values)
 
-    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [shared[0], *own, *shared[1:], inspect.Parameter("settings", inspect.Parameter.KEYWORD_ONLY)]
-    )
-    command.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *shared)}
-    command.__name__, command.__doc__, command.__module__ = function.__name__, function.__doc__, function.__module__
-    return with_run_options()(command)
+    settings_of_it = inspect.Parameter("settings", inspect.Parameter.KEYWORD_ONLY)
+    return with_run_options()(_with_signature(command, function, [shared[0], *own, *shared[1:], settings_of_it]))
 
 
 def _with_signature(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -42,15 +43,7 @@ def restore(options: RestoreOptions, settings: Mapping[str, object], **more: obj
     run = RunSettings.of({**settings, **more})
     _check(options, run)
     go_offline(options.offline)
-    from mair_cli.jobs.naming import collect
-    from mair_cli.jobs.plan import is_image_name, results_folder
-
-    found = collect(
-        options.inputs,
-        recursive=options.recursive,
-        is_image=is_image_name,
-        leave_out=results_folder(options.output),
-    )
+    found = _collect(options, _task(run).name)
     _tell_left_out(found)
     report = Report(
         _task(run), as_json=options.json, stdout_taken=options.output == STREAM, allow_truncated=options.allow_truncated
@@ -79,6 +72,21 @@ def restore(options: RestoreOptions, settings: Mapping[str, object], **more: obj
     return report.exit_code
 
 
+def _collect(options: RestoreOptions, task: str) -> Found:
+    """The images that are meant; results of earlier runs of this task are none of them."""
+    from mair_cli.jobs.naming import collect
+    from mair_cli.jobs.plan import earlier_results, is_image_name, results_folder
+
+    output = results_folder(options.output)
+    found = collect(options.inputs, recursive=options.recursive, is_image=is_image_name, leave_out=output)
+    renamed = earlier_results(found.sources, task)
+    return replace(
+        found,
+        sources=tuple(source for source in found.sources if source not in renamed),
+        results=(*found.results, *(source.path for source in renamed if source.path is not None)),
+    )
+
+
 def _tell_left_out(found: Found) -> None:
     """Say what of the folders is not restored, and why: a line for each reason."""
     from mair_cli.jobs.naming import listed
@@ -92,7 +100,7 @@ def _tell_left_out(found: Found) -> None:
     if others:
         console.note(f"not looked at, being no images by their names: {listed(others)}")
     if found.results:
-        console.note(f"left out, being results of earlier runs by their names: {listed(found.results)}")
+        console.note(f"left out, being results of earlier runs: {listed(found.results)}")
     if found.folders:
         console.note(f"subfolders not entered (`recursive` does): {listed(found.folders)}")
 
@@ -203,7 +211,7 @@ def _run(jobs: Sequence[Job], restorer: Restorer | SizedRestorer, options: Resto
         quality=options.quality,
         max_pixels=options.max_pixels,
     )
-    streams = Streams(console.in_bytes, console.out_bytes)
+    streams = Streams(sys.stdin.buffer, console.out_bytes)
     finished = 0
     try:
         with console.progress("images", len(jobs), "image") if len(jobs) > 1 else nullcontext() as images:

@@ -88,7 +88,9 @@ class Report:
     def summary(self) -> None:
         """Tell the sums of a run of several images, and the mean figures."""
         if len(self.measurements) > 1:
-            self._figures(f"mean of {len(self.measurements)}: {_figures(_mean(self.measurements), self.task)}")
+            from mair_cli.measure.protocol import mean_of
+
+            self._figures(f"mean of {len(self.measurements)}: {_figures(mean_of(self.measurements), self.task)}")
         if self.restored + self.failures + self.left_out > 1:
             parts = [f"{self.restored} restored in {self.seconds:.1f} s"]
             parts += [f"{self.failures} failed"] if self.failures else []
@@ -142,6 +144,8 @@ def _record(outcome: Outcome, restorer: Restorer | SizedRestorer, task: Task) ->
         "device": str(restorer.device),
     }
     record |= told(outcome.levels)
+    if len(outcome.sigmas) > 1:
+        record["sigmas"] = [round(sigma, 2) for sigma in outcome.sigmas]
     if outcome.truncated:
         record["truncated"] = True
     if outcome.measurement is not None:
@@ -158,6 +162,8 @@ def _sentence(outcome: Outcome) -> str:
     details = [sizes]
     details += [f"{outcome.frames} frames"] if outcome.frames > 1 else []
     details += [str(outcome.levels)] if str(outcome.levels) else []
+    if len(outcome.sigmas) > 1:
+        details.append(f"frames: σ {min(outcome.sigmas):.3g} to {max(outcome.sigmas):.3g}")
     details.append(f"{outcome.seconds:.1f} s")
     return f"{outcome.job.source.name} → {_target(outcome.job)} ({', '.join(details)})"
 
@@ -166,8 +172,3 @@ def _figures(measurement: Measurement, task: Task) -> str:
     figures = asdict(measurement)
     order = ("y", "rgb") if task.headline == "y" else ("rgb", "y")
     return "; ".join(f"{c.upper()} {figures[f'psnr_{c}']:.2f} dB, SSIM {figures[f'ssim_{c}']:.4f}" for c in order)
-
-
-def _mean(measurements: list[Measurement]) -> Measurement:
-    columns = zip(*(asdict(measurement).values() for measurement in measurements), strict=True)
-    return type(measurements[0])(*(sum(column) / len(measurements) for column in columns))

@@ -10,25 +10,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mair_cli.cli import console
+from mair_cli.cli.options import Backend, Changes, Device, Quiet, TrainingImages, Verbose
 
 if TYPE_CHECKING:
     import torch
 
     from mair_cli.training.recipe import Settings
-    from mair_cli.training.reports import Outcome
+    from mair_cli.training.reports import RunEnd
 
 
 def train(
     config: Annotated[Path, typer.Argument(help="Recipe, a TOML file.", show_default=False)],
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in the output folder stopped.")] = False,
-    images: Annotated[
-        list[str] | None,
-        typer.Option("--images", help="Folder or file to train on, instead of the recipe's; repeatable."),
-    ] = None,
+    images: TrainingImages = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Run folder, instead of the recipe's.")] = None,
-    changes: Annotated[
-        list[str] | None, typer.Option("--set", help="Change a setting: training.steps=1000; repeatable.")
-    ] = None,
+    changes: Changes = None,
     stop_after_seconds: Annotated[
         float | None, typer.Option("--stop-after-seconds", min=0, help="Save and end after this time.")
     ] = None,
@@ -36,12 +32,13 @@ def train(
         list[Path] | None,
         typer.Option("--check-against", help="Don't train: look for images of this folder among the training images."),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    backend: Annotated[str, typer.Option(help="Scan back end: auto, mamba-ssm, triton, numba or reference.")] = "auto",
+    device: Device = "auto",
+    backend: Backend = "auto",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Open all that a run would open, say what would be done.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Errors only.")] = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
 ) -> int:
     """Train a network from a recipe, or go on with a run.
 
@@ -51,8 +48,9 @@ def train(
     share_cores()
     from mair_cli.training.recipe import read_settings
 
-    console.configure(quiet=quiet)
-    logging.getLogger("mair_cli.training").setLevel(logging.ERROR if quiet else logging.INFO)
+    console.configure(verbose=verbose, quiet=quiet)
+    if not verbose and not quiet:
+        logging.getLogger("mair_cli.training").setLevel(logging.INFO)
     settings = read_settings(config, recipe_overrides(images, output, changes))
     if check_against:
         return _check_against(settings, check_against)
@@ -127,7 +125,7 @@ def _run(settings: Settings, device: str, backend: str, resume: bool, stop_after
     return 0 if outcome.signal is None else 128 + outcome.signal
 
 
-def _report(settings: Settings, outcome: Outcome) -> None:
+def _report(settings: Settings, outcome: RunEnd) -> None:
     from mair_cli.training.curve import draw_curve
 
     drawn = draw_curve(settings.folder)

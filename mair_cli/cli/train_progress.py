@@ -8,7 +8,7 @@ import time
 from mair_cli.cli import console
 from mair_cli.training.recipe import Settings
 from mair_cli.training.reports import Observer, StepReport
-from mair_cli.training.validation import Measurement
+from mair_cli.training.validation import ValidationScore
 
 # Beside a bar, a line about the loss this often is enough; without a terminal lines are all there is.
 SECONDS_BETWEEN_LINES = 60.0
@@ -51,7 +51,7 @@ class ConsoleObserver(Observer):
                 f"{report.seconds_per_step:.2f} s per step ({report.seconds_waiting:.3f} of them waiting for images)"
             )
 
-    def validated(self, step: int, measured: list[Measurement], best: bool) -> None:
+    def validated(self, step: int, measured: list[ValidationScore], best: bool) -> None:
         """Write a line with what was measured."""
         scores = ", ".join(f"{item.measure} {item.psnr:.3f} dB / {item.ssim:.4f}" for item in measured)
         console.note(f"step {step}: {scores}{' (best so far)' if best else ''}")

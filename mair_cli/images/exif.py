@@ -15,7 +15,7 @@ PREFIX = b"Exif\x00\x00"
 _ORIENTATION = 0x0112
 _EXIF_POINTER = 0x8769
 _WIDTH, _HEIGHT = 0xA002, 0xA003
-_SHORT, _LONG = 3, 4
+_ASCII, _SHORT, _LONG = 2, 3, 4
 
 
 _KINDS = range(1, 14)
@@ -87,6 +87,35 @@ def with_pixel_size(exif: bytes, width: int, height: int) -> bytes:
         if entry.tag in (_WIDTH, _HEIGHT):
             _put(edited, entry, width if entry.tag == _WIDTH else height)
     return bytes(edited)
+
+
+def text_entry(exif: bytes, tag: int) -> str | None:
+    """The text of a tag of the first directory; None where it has none."""
+    directory = _directory(exif, 0)
+    for at in range(directory.start + 2, directory.link, 12) if directory is not None else ():
+        found, kind, length, place = struct.unpack_from(f"{_order(exif)}HHLL", exif, at)
+        if found == tag and kind == _ASCII:
+            start = place if length > 4 else at + 8
+            return exif[start : start + length].split(b"\0")[0].decode("ascii", "replace")
+    return None
+
+
+def append_entry(exif: bytes, tag: int, text: bytes) -> bytes:
+    """The same data with a tag of more than three characters in the first directory, which gets a new place at the end.
+
+    Nothing else moves, as places may be told in absolute numbers. Data that make no sense stay as they are.
+    """
+    directory, order = _directory(exif, 0), _order(exif)
+    if directory is None:
+        return exif
+    block = exif[directory.start + 2 : directory.link]
+    entries = {struct.unpack_from(f"{order}H", block, at)[0]: block[at : at + 12] for at in range(0, len(block), 12)}
+    even = exif + bytes(len(exif) % 2)
+    entries[tag] = struct.pack(f"{order}HHLL", tag, _ASCII, len(text), len(even))
+    start = len(even) + len(text) + len(text) % 2
+    link = exif[directory.link : directory.link + 4].ljust(4, b"\0")
+    head = even[:4] + struct.pack(f"{order}L", start) + even[8:] + text + bytes(len(text) % 2)
+    return head + struct.pack(f"{order}H", len(entries)) + b"".join(entries[key] for key in sorted(entries)) + link
 
 
 def _order(exif: bytes | bytearray) -> str:

@@ -51,6 +51,7 @@ DAMAGE: Final = (OSError, ValueError, EOFError, MemoryError, struct.error, zlib.
 
 _ALWAYS_ALLOWED: Final = 1 << 28  # not worth asking the system how much is free
 _MAX_STREAM_BYTES: Final = 4 << 30
+_CHUNK_BYTES: Final = 1 << 20
 
 _pillow_lock = threading.RLock()
 """Pillow's bound on pixels and Python's warning filters are global: one thread at a time changes them."""
@@ -101,10 +102,7 @@ def open_stream(source: Path | BinaryIO, name: str | None) -> Iterator[tuple[Bin
             source.seek(0)
             yield source, called
             return
-        data = source.read(_MAX_STREAM_BYTES + 1)
-        if len(data) > _MAX_STREAM_BYTES:
-            raise ImageError(f"{called}: more than {_MAX_STREAM_BYTES >> 30} GiB; give a file instead")
-        yield io.BytesIO(data), called
+        yield _in_memory(source, called), called
         return
     called = name or str(source)
     try:
@@ -116,6 +114,18 @@ def open_stream(source: Path | BinaryIO, name: str | None) -> Iterator[tuple[Bin
         raise ImageError(f"{called}: cannot be opened: {(reason or str(error)).lower()}") from error
     with stream:
         yield stream, called
+
+
+def _in_memory(source: BinaryIO, name: str) -> BinaryIO:
+    """All of a stream that cannot seek, which may never end: no more than is allowed, and than there is room for."""
+    bound = min(_MAX_STREAM_BYTES, max(_ALWAYS_ALLOWED, free_host_memory() // 2))
+    data = io.BytesIO()
+    while chunk := source.read(_CHUNK_BYTES):
+        if data.tell() + len(chunk) > bound:
+            raise ImageError(f"{name}: it goes on after {bound / 2**30:.1f} GiB; give a file instead")
+        data.write(chunk)
+    data.seek(0)
+    return data
 
 
 def _is_device(source: BinaryIO) -> bool:

@@ -20,6 +20,8 @@ from mair_cli.images.formats import READABLE, WRITERS
 from mair_cli.images.guard import Limit, check_memory, library_errors, pillow_pixel_limit
 from mair_cli.images.jpeg_quality import jpeg_quality
 from mair_cli.images.metadata import Metadata, read_metadata
+from mair_cli.images.software import KEYWORD, software_of_exif
+from mair_cli.images.tiff_tags import read_tags
 
 _log = logging.getLogger(__name__)
 
@@ -113,6 +115,14 @@ class ImageFile:
         if isinstance(self.image, JpegImageFile) and self.image.quantization:
             return jpeg_quality(self.image.quantization, color=self.image.mode != "L")
         return None
+
+    @property
+    def software(self) -> str | None:
+        """The program that made the (first) picture out of another, as far as that is known before decoding."""
+        if self.pages:
+            return software_of_exif(read_tags(self.stream, self.pages[0][1], self.name).exif)
+        text = self.info.get(KEYWORD)
+        return str(text) if text is not None else software_of_exif(self.exif)
 
     @property
     def first_orientation(self) -> int:

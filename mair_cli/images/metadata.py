@@ -11,6 +11,8 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 
+from mair_cli.images.software import KEYWORD
+
 COMMENT: Final = "Comment"
 """The keyword of PNG texts under which comments of JPEG and GIF files are kept."""
 
@@ -31,12 +33,14 @@ class Metadata:
         xmp: an XMP packet.
         iptc: IPTC-IIM records.
         texts: keywords and texts, as PNG has them; comments under "Comment".
+        software: the program that made the picture out of another, such as this one; kept where the format can.
     """
 
     dpi: tuple[float, float] | None = None
     xmp: bytes | None = None
     iptc: bytes | None = None
     texts: tuple[tuple[str, str], ...] = ()
+    software: str | None = None
 
     @property
     def comment(self) -> str | None:
@@ -72,10 +76,13 @@ def read_metadata(image: Image.Image) -> Metadata:
     xmp, comment, photoshop = info.get("xmp"), info.get("comment"), info.get("photoshop")
     texts = []
     if isinstance(image, PngImageFile):
-        texts = [(key, str(text)) for key, text in image.text.items() if not key.startswith(("Raw profile", "XML:com"))]
+        ours = ("Raw profile", "XML:com", KEYWORD)  # which are kept elsewhere
+        texts = [(key, str(text)) for key, text in image.text.items() if not key.startswith(ours)]
     elif comment and image.format in ("JPEG", "MPO", "GIF"):  # in others it is the encoder's
         texts = [(COMMENT, comment.decode("utf-8", "replace") if isinstance(comment, bytes) else str(comment))]
+    software = info.get(KEYWORD)
     return Metadata(
+        software=None if software is None else str(software),
         dpi=_dpi(image),
         xmp=xmp if isinstance(xmp, bytes) and xmp else None,
         iptc=photoshop.get(_IPTC_RESOURCE) if isinstance(photoshop, dict) else None,
@@ -99,6 +106,8 @@ def png_notes(metadata: Metadata) -> PngInfo:
         notes.add_itxt(_XMP_KEYWORD, metadata.xmp.decode("utf-8", "replace"))
     for key, text in metadata.texts:
         notes.add_text(key[:79], text)
+    if metadata.software is not None:
+        notes.add_text(KEYWORD, metadata.software)
     return notes
 
 

@@ -104,6 +104,7 @@ class ImageInfo:
         format: as in `Picture.format`.
         dtype: type of the samples that reading yields: "uint8", "uint16" or "float32".
         lossless, jpeg_quality: as in `Picture`.
+        software: as in `Metadata`.
     """
 
     width: int
@@ -113,6 +114,7 @@ class ImageInfo:
     dtype: str
     lossless: bool
     jpeg_quality: int | None = None
+    software: str | None = None
 
     @property
     def default_format(self) -> str:

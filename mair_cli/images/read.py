@@ -88,7 +88,7 @@ def read_info(source: Path | BinaryIO, name: str | None, limit: Limit) -> ImageI
     with open_stream(source, name) as (stream, called), decoding(called):
         file = read_header(stream, called, limit)
         size = (file.width, file.height) if file.first_orientation < 5 else (file.height, file.width)
-        return ImageInfo(*size, file.frames, file.format, file.dtype, file.lossless, file.jpeg_quality)
+        return ImageInfo(*size, file.frames, file.format, file.dtype, file.lossless, file.jpeg_quality, file.software)
 
 
 def _read_still(file: ImageFile, limit: Limit) -> Picture:

@@ -18,6 +18,7 @@ from mair_cli.images.exif import strip_prefix
 from mair_cli.images.guard import library_errors
 from mair_cli.images.headers import TiffPage, check_tiff_directory
 from mair_cli.images.metadata import Metadata
+from mair_cli.images.software import TAG as SOFTWARE
 
 _log = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ _EXIF_DIRECTORY, _GPS_DIRECTORY = 34665, 34853
 _ORIENTATION: Final = 274
 _WITHIN_EXIF: Final = (_EXIF_DIRECTORY, _GPS_DIRECTORY)
 _DESCRIPTIVE: Final = frozenset(
-    {269, 270, 271, 272, 282, 283, 285, 296, 305, 306, 315, 316, 18246, 18249, 33432}
+    {SOFTWARE, 269, 270, 271, 272, 282, 283, 285, 296, 305, 306, 315, 316, 18246, 18249, 33432}
     | {40091, 40092, 40093, 40094, 40095, _EXIF_DIRECTORY, _GPS_DIRECTORY}
 )
 """Tags that tell of a picture, not of how its pixels are stored: title, maker, model, resolution, dates, rights, ..."""

@@ -26,6 +26,7 @@ from mair_cli.images.guard import library_errors, warnings_ignored
 from mair_cli.images.metadata import png_density, png_notes, save_options
 from mair_cli.images.picture import Animation, Picture, Samples, convert_depth, full_scale
 from mair_cli.images.png16 import write_png16
+from mair_cli.images.software import with_software
 from mair_cli.images.tiff_write import TiffContent, write_tiff
 from mair_cli.store.atomic import atomic_write
 
@@ -116,6 +117,9 @@ def _fit_to_format(picture: Picture, form: str, writer: Writer, name: str) -> Pi
         exif, profile = None, None
     if exif is not None:
         exif = reset_orientation(with_pixel_size(exif, picture.width, picture.height))
+    if picture.metadata.software is not None and writer.exif and form != "PNG":  # which holds it as a text
+        signed = with_software(exif, picture.metadata.software)
+        exif = exif if form == "JPEG" and len(signed) > _MAX_JPEG_EXIF else signed
     metadata, lost = picture.metadata.fit_to(form, writer.metadata)
     if lost:
         _log.warning("%s: %s cannot hold its %s", name, form, " and ".join(lost))

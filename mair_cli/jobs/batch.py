@@ -8,8 +8,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import BinaryIO
 
 from mair_cli.errors import ImageError, MairError, UsageError
+from mair_cli.images.guard import open_stream
 from mair_cli.images.io import as_rgb8, probe, read_picture, read_rgb8, write_picture
 from mair_cli.images.picture import Animation, ImageInfo, Picture, convert_depth
 from mair_cli.jobs.plan import Job
@@ -17,6 +19,7 @@ from mair_cli.jobs.side_by_side import Panel, side_by_side
 from mair_cli.measure.protocol import Measurement, measure
 from mair_cli.restore.pictures import AlphaChoice, ImageRestorer, TileProgress, levels_of, restore_frames
 from mair_cli.restore.settings import Levels
+from mair_cli.restore.signature import signed
 from mair_cli.runtime.memory import is_out_of_memory
 from mair_cli.store.trace import log_traceback
 from mair_cli.tasks import TASKS
@@ -45,6 +48,7 @@ class Treatment:
 class Outcome:
     """What became of a job; sizes are (width, height) and None where the image was never read.
 
+    `levels`: what the network was told of the first frame. `sigmas`: the estimates, where each frame had one.
     `truncated`: the file ended too early, and only what could be read of it was restored.
     """
 
@@ -53,6 +57,7 @@ class Outcome:
     output_size: tuple[int, int] | None = None
     frames: int = 1
     levels: Levels = field(default_factory=Levels)
+    sigmas: tuple[float, ...] = ()
     seconds: float = 0.0
     measurement: Measurement | None = None
     truncated: bool = False
@@ -61,9 +66,9 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Streams:
-    """How a job reaches standard input and standard output."""
+    """Standard input, and what writes to standard output."""
 
-    read: Callable[[], bytes]
+    source: BinaryIO
     write: Callable[[bytes], None]
 
 
@@ -107,14 +112,14 @@ def _restore(
     outcome: Outcome, restorer: ImageRestorer, treatment: Treatment, streams: Streams, progress: TileProgress | None
 ) -> None:
     job, watch = outcome.job, _Watch()
-    stream = io.BytesIO(streams.read()) if job.source.path is None else job.source.path
-    scale = restorer.scale
-    if scale is None:
-        header = probe(stream, job.source.name, treatment.max_pixels)
-        scale = restorer.enlargement(header.width, header.height)
-    image = read_picture(
-        stream, name=job.source.name, max_output_pixels=treatment.max_pixels, scale=scale, allow_truncated=True
-    )
+    with open_stream(job.source.path or streams.source, job.source.name) as (stream, name):
+        scale = restorer.scale
+        if scale is None:
+            header = probe(stream, name, treatment.max_pixels)
+            scale = restorer.enlargement(header.width, header.height)
+        image = read_picture(
+            stream, name=name, max_output_pixels=treatment.max_pixels, scale=scale, allow_truncated=True
+        )
     frames = image.frames if isinstance(image, Animation) else [image]
     first = frames[0]
     outcome.input_size, outcome.frames = (first.width, first.height), len(frames)
@@ -123,9 +128,11 @@ def _restore(
     border = -(-outcome.output_size[0] // first.width)
     if job.ground_truth is not None:
         _check_ground_truth(job.ground_truth, outcome, border)
-    outcome.levels = levels_of(first, restorer)
+    told = [levels_of(frame, restorer) for frame in frames]
+    outcome.levels = told[0]
+    outcome.sigmas = tuple(each.sigma for each in told if each.sigma is not None and each.sigma_origin == "estimated")
     logger.info("%s: read in %.1f s; told: %s", job.source.name, watch.lap(), str(outcome.levels) or "nothing")
-    result = restore_frames(image, restorer, treatment.alpha, outcome.levels, progress)
+    result = signed(restore_frames(image, restorer, treatment.alpha, told, progress), treatment.task)
     restored = result.frames[0] if isinstance(result, Animation) else result
     logger.info("%s: restored in %.1f s", job.source.name, watch.lap())
     _write(result, job, treatment.quality, streams)

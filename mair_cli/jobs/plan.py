@@ -12,6 +12,7 @@ from mair_cli.errors import ImageError, UsageError
 from mair_cli.images.formats import FORMATS, extension_for, writable_format
 from mair_cli.images.io import probe
 from mair_cli.jobs.naming import STANDARD_STREAM, Source, check_targets, companion, place
+from mair_cli.restore.signature import task_signed
 
 NOT_YET = {
     **dict.fromkeys((".heic", ".heif", ".hif"), "HEIC"),
@@ -91,6 +92,22 @@ def not_yet_readable(path: Path) -> str | None:
 def results_folder(output: str | None) -> Path | None:
     """The folder that an `output` names, if it clearly names one."""
     return Path(output) if output and output != STANDARD_STREAM and not is_image_name(output) else None
+
+
+def earlier_results(sources: Sequence[Source], task: str) -> list[Source]:
+    """Of several sources those that say of themselves that they are results of this task, under whatever name.
+
+    None where all are: who names results alone means them.
+    """
+    found = [source for source in sources if source.path is not None and _signed_task(source.path) == task]
+    return [] if len(found) == len(sources) else found
+
+
+def _signed_task(path: Path) -> str | None:
+    try:
+        return task_signed(probe(path).software)
+    except ImageError:
+        return None  # reading will fail too, and say why
 
 
 def plan(sources: Sequence[Source], request: Request) -> list[Job]:

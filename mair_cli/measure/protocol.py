@@ -11,10 +11,11 @@ noise, blur, haze  pairs as they are, whole, no crop; papers print RGB, and SSIM
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 
@@ -28,7 +29,7 @@ from mair_cli.images.picture import convert_depth
 from mair_cli.measure.metrics import psnr, ssim, ssim_3d
 from mair_cli.tasks import TASKS, Channel, Task, find_task
 
-__all__ = ["Measurement", "Pair", "Protocol", "load_pair", "measure", "to_bytes"]
+__all__ = ["Measurement", "Pair", "Protocol", "load_pair", "mean_of", "measure", "to_bytes"]
 
 
 SCALES = (2, 3, 4, 8)
@@ -205,6 +206,19 @@ def _super_resolution_pair(sample: Sample, truth: np.ndarray, scale: int) -> tup
 
 def _size(image: np.ndarray) -> str:
     return f"{image.shape[1]}x{image.shape[0]} pixels"
+
+
+def mean_of(figures: Sequence[Measurement]) -> Measurement:
+    """The mean of each figure; infinite where any is."""
+    known = [figure.ssim_3d for figure in figures if figure.ssim_3d is not None]
+    return Measurement(
+        psnr_y=fmean(figure.psnr_y for figure in figures),
+        ssim_y=fmean(figure.ssim_y for figure in figures),
+        psnr_rgb=fmean(figure.psnr_rgb for figure in figures),
+        ssim_rgb=fmean(figure.ssim_rgb for figure in figures),
+        ssim_3d=fmean(known) if known else None,
+        perceptual={name: fmean(figure.perceptual[name] for figure in figures) for name in figures[0].perceptual},
+    )
 
 
 def measure(output: np.ndarray, truth: np.ndarray, crop: int, over_channels: bool = False) -> Measurement:

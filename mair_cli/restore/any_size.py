@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mair_cli.errors import UsageError
+from mair_cli.restore.flat import within_neighbours
 from mair_cli.restore.pictures import resized
 from mair_cli.restore.restorer import Restorer
 from mair_cli.restore.settings import Levels, RunSettings
@@ -79,7 +80,8 @@ class SizedRestorer:
         result = image
         for number, scale in enumerate(scales):
             told = levels if number == 0 else Levels(sigma=0.0)
-            result = self._network(scale)(result, levels=told, progress=_part(progress, number, len(scales)))
+            larger = self._network(scale)(result, levels=told, progress=_part(progress, number, len(scales)))
+            result = within_neighbours(larger, result)
         wide, high = self.output_size(width, height)
         return resized(result, wide, high)
 

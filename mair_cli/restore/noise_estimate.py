@@ -27,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mair_cli.errors import UsageError
+from mair_cli.restore.jpeg_noise import noise_before_jpeg
 from mair_cli.restore.pixels import FloatArray, to_unit
 
 _PATCH = 8
@@ -47,12 +48,21 @@ _DETAIL_NOT_NOISE = 0.8
 _MOST_PIXELS = 4_000_000
 
 
-def estimate_noise(image: npt.NDArray[Any]) -> float:
-    """Estimate σ, the noise's standard deviation of 255 (as `--sigma` counts it).
+def estimate_noise(image: npt.NDArray[Any], jpeg_quality: int | None = None) -> float:
+    """Estimate σ, the noise's standard deviation of 255 (as the noise level is counted everywhere).
 
-    `image` is (H, W, 3) or (H, W), uint8, uint16 or float32 in [0, 1] (noise may go beyond). Raises UsageError where a
-    side is below 24 pixels.
+    Args:
+        image: (H, W, 3) or (H, W), uint8, uint16 or float32 in [0, 1] (noise may go beyond).
+        jpeg_quality: of the file that the image was read from, where it is a JPEG: what compression took is added.
+
+    Raises:
+        UsageError: a side is below 24 pixels.
     """
+    sigma = _noise_of_pixels(image)
+    return sigma if jpeg_quality is None else noise_before_jpeg(image, jpeg_quality, sigma)
+
+
+def _noise_of_pixels(image: npt.NDArray[Any]) -> float:
     if min(image.shape[:2]) < _SMALLEST_SIDE:
         raise UsageError(
             f"`sigma` auto: an image must be at least {_SMALLEST_SIDE} pixels wide and high: give a number."

@@ -6,7 +6,7 @@ Between `restorer`, which knows arrays, and `images`, which knows files.
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Literal, cast
 
@@ -17,6 +17,7 @@ from mair_cli.datasets.resize import matlab_bicubic
 from mair_cli.errors import ImageError, UsageError
 from mair_cli.images.alpha import fill_hidden_color
 from mair_cli.images.picture import Animation, Picture, Samples
+from mair_cli.restore.flat import within_neighbours
 from mair_cli.restore.settings import Levels
 
 __all__ = ["AlphaChoice", "ImageRestorer", "TileProgress", "levels_of", "restore_frames", "restore_picture"]
@@ -67,7 +68,7 @@ def restore_frames(
     image: Picture | Animation,
     restorer: ImageRestorer,
     alpha: AlphaChoice = "model",
-    levels: Levels | None = None,
+    levels: Levels | Sequence[Levels] | None = None,
     progress: TileProgress | None = None,
 ) -> Picture | Animation:
     """All of a file restored: a picture, or each frame or page with levels of its own.
@@ -76,21 +77,18 @@ def restore_frames(
         image: what `read_picture` gives.
         restorer: restores colours.
         alpha: what becomes of transparency.
-        levels: what the network is told of the (first) picture; None finds it out.
+        levels: what the network is told of the (first) picture, or of each; what is missing is found out.
         progress: told of finished tiles; frames count as having equally many.
     """
-    if isinstance(image, Picture):
-        return restore_picture(image, restorer, alpha, levels or levels_of(image, restorer), progress)
+    known = [levels] if isinstance(levels, Levels) else list(levels or ())
+    frames = [image] if isinstance(image, Picture) else image.frames
+    known += [levels_of(frame, restorer) for frame in frames[len(known) :]]
     restored = [
-        restore_picture(
-            frame,
-            restorer,
-            alpha,
-            levels if levels is not None and index == 0 else levels_of(frame, restorer),
-            _share(progress, index, len(image.frames)),
-        )
-        for index, frame in enumerate(image.frames)
+        restore_picture(frame, restorer, alpha, told, _share(progress, index, len(frames)))
+        for index, (frame, told) in enumerate(zip(frames, known, strict=True))
     ]
+    if isinstance(image, Picture):
+        return restored[0]
     return Animation(restored, image.durations, image.loop)
 
 
@@ -119,6 +117,8 @@ def restore_picture(
     """
     visible = picture.color if alpha == "drop" else fill_hidden_color(picture)
     color = cast("Samples", restorer(visible, levels=levels, progress=progress))
+    if restorer.scale != 1:
+        color = within_neighbours(color, visible)
     opacity = None
     if picture.alpha is not None and alpha != "drop":
         opacity = _restore_alpha(picture.alpha, restorer, alpha)

@@ -26,6 +26,7 @@ from mair_cli.restore.partition import run_partition
 from mair_cli.restore.pictures import AlphaChoice, levels_of, restore_frames
 from mair_cli.restore.pixels import check_image
 from mair_cli.restore.settings import MAX_SIGMA, Jpeg, Levels, Origin, RunSettings, Sigma
+from mair_cli.restore.signature import signed
 from mair_cli.restore.tile_policy import DEFAULT_OVERLAP, TileChoice, choose_tile
 from mair_cli.restore.tiled import Progress, TensorFunction, run_tiled
 from mair_cli.runtime.device import choose_device, describe_device
@@ -150,21 +151,23 @@ class Restorer:
             asked = asked.with_(sigma=told, jpeg=asked.jpeg if jpeg is None else jpeg)
             if self.task is not None:
                 asked.check_for(TASKS[self.task])
-        level, level_origin = self._sigma(image, asked.sigma)
+        level, level_origin = self._sigma(image, asked.sigma, file_quality)
         quality, quality_origin = _quality(asked.jpeg, file_quality)
         if quality is not None and not self.takes_jpeg:
             self._warn_once("jpeg", f"{self.model_name} cannot be told of JPEG compression: it takes no notice of it.")
             quality, quality_origin = None, "nothing known"
         return Levels(level, quality, level_origin, quality_origin)
 
-    def _sigma(self, image: npt.NDArray[Any] | None, sigma: Sigma | None) -> tuple[float | None, Origin]:
+    def _sigma(
+        self, image: npt.NDArray[Any] | None, sigma: Sigma | None, file_quality: int | None = None
+    ) -> tuple[float | None, Origin]:
         if not self.takes_sigma:
             if sigma is not None and self._inputs != "noisy":
                 self._warn_once("sigma", f"{self.model_name} cannot be told of noise: it takes no notice of `sigma`.")
             return None, "nothing known"
         if sigma == "auto":
-            estimate = None if image is None else min(max(estimate_noise(image), _MIN_ESTIMATE), MAX_SIGMA)
-            return estimate, "estimated"
+            found = None if image is None else estimate_noise(image, file_quality)
+            return None if found is None else min(max(found, _MIN_ESTIMATE), MAX_SIGMA), "estimated"
         if sigma is not None:
             return float(sigma), "told"
         if self.scale > 1 or self._inputs == "compressed":
@@ -261,7 +264,7 @@ class Restorer:
         name = writable_format(target.suffix if format is None else format)
         image = read_picture(source, max_output_pixels=max_pixels, scale=self.scale)
         told = levels_of(image.frames[0] if isinstance(image, Animation) else image, self)
-        result = restore_frames(image, self, alpha, told, progress)
+        result = signed(restore_frames(image, self, alpha, told, progress), self.task or "sr")
         with disk_errors_as(ImageError, f"Cannot write {target}"):
             target.parent.mkdir(parents=True, exist_ok=True)
         write_picture(result, target, name, quality)

@@ -8,6 +8,7 @@ its process: `.mair-PID-RANDOM.part`. Later writers into the same folder delete 
 from __future__ import annotations
 
 import errno
+import io
 import os
 import re
 import secrets
@@ -23,6 +24,7 @@ from typing import BinaryIO, Final
 __all__ = ["atomic_write", "flush_to_disk", "temporary_file"]
 
 _OWN_NAME: Final = re.compile(r"\.mair-(?:(?P<pid>\d+)-)?[0-9a-f]{12}\.part")  # images used to leave out the process
+_ONCE_NAMED_AFTER_TARGETS: Final = frozenset({".pt", ".safetensors"})
 _STALE_SECONDS: Final = 24 * 3600
 _CANNOT_FLUSH: Final = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
 
@@ -44,10 +46,13 @@ def atomic_write(target: Path, *, replace: bool = True) -> Iterator[BinaryIO]:
     """
     target = Path(os.path.realpath(target))
     mode = _mode(target)
+    if target.suffix in _ONCE_NAMED_AFTER_TARGETS:  # by the first versions: `.state.pt.PID.tmp`
+        _sweep(target.parent, re.compile(rf"\.{re.escape(target.name)}\.(?P<pid>\d+)(?:\.tmp|-[0-9a-f]{{8}}\.part)"))
     with _created(target.parent, 0o666 if mode is None else 0o600) as (descriptor, part):
-        with os.fdopen(descriptor, "w+b") as stream:
+        with _Stream(io.FileIO(descriptor, "r+")) as stream:
             yield stream
-            flush_to_disk(stream)
+            stream.flush()
+            flush_to_disk(descriptor)
         if mode is not None:
             with suppress(OSError):  # a file system without permissions
                 part.chmod(mode)
@@ -69,15 +74,22 @@ def temporary_file(folder: Path) -> Iterator[Path]:
         yield part
 
 
-def flush_to_disk(stream: BinaryIO) -> None:
-    """Flush a stream down to the disk, as far as what is behind it can do that (a pipe and some file systems cannot).
+class _Stream(io.BufferedRandom):
+    """A stream without its file's number, to which Pillow would write, and take a short write for a whole one."""
+
+    def fileno(self) -> int:
+        """There is none to be had."""
+        raise io.UnsupportedOperation("fileno")
+
+
+def flush_to_disk(descriptor: int) -> None:
+    """Flush a file down to the disk, as far as what is behind it can do that (a pipe and some file systems cannot).
 
     Raises:
         OSError: the content did not arrive.
     """
-    stream.flush()
     try:
-        os.fsync(stream.fileno())
+        os.fsync(descriptor)
     except OSError as error:
         if error.errno not in _CANNOT_FLUSH:
             raise
@@ -123,15 +135,15 @@ def _rename_to_new(part: Path, target: Path) -> None:
 
 
 @lru_cache(maxsize=1024)
-def _sweep(folder: Path) -> None:
+def _sweep(folder: Path, pattern: re.Pattern[str] = _OWN_NAME) -> None:
     """Delete what killed processes left in `folder`, once per process and folder.
 
-    Only files of our own name, untouched for a day (their process may run on another machine that shares the folder)
+    Only files of our own names, untouched for a day (their process may run on another machine that shares the folder)
     and of no process that runs here.
     """
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            name = _OWN_NAME.fullmatch(entry.name)
+            name = pattern.fullmatch(entry.name)
             if name is None or _is_running(int(name["pid"] or 0)):
                 continue
             with suppress(OSError):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mair_cli.errors import UsageError
 from mair_cli.training.reports import Observer, StepReport
-from mair_cli.training.validation import Measurement
+from mair_cli.training.validation import ValidationScore
 
 __all__ = ["Board", "check_package"]
 
@@ -36,7 +36,7 @@ class Board(Observer):
         for name in ("loss", "learning_rate", "gradient_norm", "seconds_per_step"):
             self._writer.add_scalar(f"training/{name}", getattr(report, name), report.step)
 
-    def validated(self, step: int, measured: list[Measurement], best: bool) -> None:
+    def validated(self, step: int, measured: list[ValidationScore], best: bool) -> None:
         """Write what was measured; and have it on disk, for a run may end any time."""
         for item in measured:
             self._writer.add_scalar(f"psnr/{item.measure}", item.psnr, step)

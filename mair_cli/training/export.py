@@ -9,12 +9,14 @@ from torch import nn
 
 from mair_cli.errors import TrainingError
 from mair_cli.training.recipe import Settings
-from mair_cli.training.validation import Measurement
+from mair_cli.training.validation import ValidationScore
 from mair_cli.version import __version__
 from mair_cli.weights.checkpoint import save_checkpoint
 
 
-def export_weights(path: Path, network: nn.Module, settings: Settings, step: int, measured: list[Measurement]) -> None:
+def export_weights(
+    path: Path, network: nn.Module, settings: Settings, step: int, measured: list[ValidationScore]
+) -> None:
     """Write `network` (the moving average) to `path` as safetensors, with how it came to be in the metadata.
 
     Raises TrainingError when the file cannot be written.

@@ -44,7 +44,7 @@ class ImagePair:
 
 
 @dataclass(frozen=True)
-class Source:
+class TrainingSource:
     """Files that one training image is made from.
 
     Attributes:
@@ -79,7 +79,7 @@ def find_images(places: Sequence[str], exclude: Sequence[str] = ()) -> list[Path
     return kept
 
 
-def find_pairs(places: Sequence[str], exclude: Sequence[str] = ()) -> list[Source]:
+def find_pairs(places: Sequence[str], exclude: Sequence[str] = ()) -> list[TrainingSource]:
     """Pairs of a folder of inputs and one of targets, matched by name without its ending, sorted by input.
 
     An input without a target of its name goes with that of what stands before its first underscore, as sets of haze
@@ -95,10 +95,10 @@ def find_pairs(places: Sequence[str], exclude: Sequence[str] = ()) -> list[Sourc
             f"data.pairs: {len(lonely)} images have no partner of the same name, such as {lonely[0]!r} "
             f"({places[0]}: {len(inputs)} images, {places[1]}: {len(targets)})"
         )
-    return [Source(targets[partners[name]], given=inputs[name]) for name in sorted(inputs)]
+    return [TrainingSource(targets[partners[name]], given=inputs[name]) for name in sorted(inputs)]
 
 
-def with_teacher(sources: Sequence[Source], places: Sequence[str]) -> list[Source]:
+def with_teacher(sources: Sequence[TrainingSource], places: Sequence[str]) -> list[TrainingSource]:
     """Add to each source the file of its name in `places`; raises UsageError when one is missing."""
     if not places:
         return list(sources)
@@ -129,7 +129,7 @@ def make_pair(name: str, image: np.ndarray, scale: int) -> ImagePair:
 
 
 def load_pairs(
-    sources: Sequence[Source],
+    sources: Sequence[TrainingSource],
     scale: int,
     zoom: Sequence[float] = (1.0,),
     cache: str = "",
@@ -156,7 +156,7 @@ def load_pairs(
         TrainingError: sizes do not fit one another, the cache cannot be written, or no image is left.
     """
 
-    def load(job: tuple[Source, float]) -> ImagePair | None:
+    def load(job: tuple[TrainingSource, float]) -> ImagePair | None:
         try:
             pair = _load(*job, scale, cache if keep else "", gray)
         except ImageError as error:
@@ -177,7 +177,7 @@ def load_pairs(
     return pairs
 
 
-def _load(source: Source, factor: float, scale: int, cache: str, gray: bool) -> ImagePair:
+def _load(source: TrainingSource, factor: float, scale: int, cache: str, gray: bool) -> ImagePair:
     if not cache:
         return _decode(source, factor, scale, gray)
     key = "|".join([str(CACHE_VERSION), *map(_identity, (source.image, source.given, source.teacher))])
@@ -216,7 +216,7 @@ def _read(path: Path, gray: bool) -> np.ndarray:
     return np.repeat(luma[:, :, None], 3, axis=2)
 
 
-def _decode(source: Source, factor: float, scale: int, gray: bool) -> ImagePair:
+def _decode(source: TrainingSource, factor: float, scale: int, gray: bool) -> ImagePair:
     name, image = source.image.name, _read(source.image, gray)
     if source.given is not None:
         low = _read(source.given, gray)

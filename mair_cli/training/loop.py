@@ -34,14 +34,14 @@ from mair_cli.training.losses import make_loss
 from mair_cli.training.optimizers import make_optimizers
 from mair_cli.training.patches import Batch, PatchSource, prefetched
 from mair_cli.training.recipe import Settings
-from mair_cli.training.reports import Observer, Observers, Outcome, Rehearsal, StepReport
+from mair_cli.training.reports import Observer, Observers, Rehearsal, RunEnd, StepReport
 from mair_cli.training.resuming import check_same_run, refuse_to_overwrite, restore, sole_user
 from mair_cli.training.schedule import learning_rate, patch_and_batch, target_share
 from mair_cli.training.sets import ImageSets, load_sets
 from mair_cli.training.starting import draw_start_values, refuse_missing_start, start_from
 from mair_cli.training.state import TrainingState, load_state, save_state
 from mair_cli.training.stopping import StopRequest
-from mair_cli.training.validation import Measurement, measure
+from mair_cli.training.validation import ValidationScore, measure
 
 logger = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ class Trainer:
         self.seconds = 0.0
         self.best: float | None = None
         self.best_step = 0
-        self._measured: list[Measurement] = []
+        self._measured: list[ValidationScore] = []
         self._norm = torch.zeros((), device=device)
         self._meter = _Meter(torch.zeros((), device=device))
         if state is not None:
@@ -128,7 +128,7 @@ class Trainer:
         self.best, self.best_step = state.best, state.best_step
         self._meter = _Meter(torch.tensor(state.loss_since_report, device=self.device), state.steps_since_report)
 
-    def run(self, stop: StopRequest) -> Outcome:
+    def run(self, stop: StopRequest) -> RunEnd:
         """Train to the last step, or until `stop` is due; then save. After an error the last saved state stands."""
         training, folder = self.settings.training, self.settings.folder
         self.observer.started(self.step, sum(p.numel() for p in self.network.parameters()), len(self.source.pairs))
@@ -142,7 +142,7 @@ class Trainer:
         if self.world.leads:
             self._save()
             self._export("last")
-        return Outcome(self.step, self.step >= training.steps, stop.signal, self.best, self.best_step)
+        return RunEnd(self.step, self.step >= training.steps, stop.signal, self.best, self.best_step)
 
     @contextmanager
     def _board(self) -> Iterator[None]:
@@ -306,7 +306,7 @@ def train(
     resume: bool = False,
     stop_after_seconds: float | None = None,
     observer: Observer | None = None,
-) -> Outcome:
+) -> RunEnd:
     """Carry out a training run, or go on with one; all that it writes lies in `settings.folder`.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mair_cli.training.validation import Measurement
+from mair_cli.training.validation import ValidationScore
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class StepReport:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunEnd:
     """How a run ended.
 
     Attributes:
@@ -68,7 +68,7 @@ class Observer:
     def logged(self, report: StepReport) -> None:
         """A row went to the log."""
 
-    def validated(self, step: int, measured: list[Measurement], best: bool) -> None:
+    def validated(self, step: int, measured: list[ValidationScore], best: bool) -> None:
         """The average was measured after `step` steps; `best` says that it was never better."""
 
 
@@ -93,7 +93,7 @@ class Observers(Observer):
         for observer in self._observers:
             observer.logged(report)
 
-    def validated(self, step: int, measured: list[Measurement], best: bool) -> None:
+    def validated(self, step: int, measured: list[ValidationScore], best: bool) -> None:
         """See `Observer`."""
         for observer in self._observers:
             observer.validated(step, measured, best)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mair_cli.errors import UsageError
-from mair_cli.training.images import ImagePair, Source, find_images, find_pairs, load_pairs, with_teacher
+from mair_cli.training.images import ImagePair, TrainingSource, find_images, find_pairs, load_pairs, with_teacher
 from mair_cli.training.recipe import Settings
 from mair_cli.training.validation import central
 
@@ -20,7 +20,7 @@ class ImageSets:
     validation: list[ImagePair]
 
 
-def split_sources(settings: Settings) -> tuple[list[Source], list[Source]]:
+def split_sources(settings: Settings) -> tuple[list[TrainingSource], list[TrainingSource]]:
     """What to train on and what to measure on: images and pairs of `validation`, `holdout` of the training images.
 
     Raises UsageError when no image is found or none is left to train on.
@@ -29,7 +29,7 @@ def split_sources(settings: Settings) -> tuple[list[Source], list[Source]]:
     if data.pairs:
         sources = find_pairs(data.pairs, data.exclude)
     else:
-        sources = [Source(path) for path in find_images(data.images, data.exclude)]
+        sources = [TrainingSource(path) for path in find_images(data.images, data.exclude)]
     held = validation.holdout
     if held >= len(sources):
         raise UsageError(f"validation.holdout = {held} leaves none of the {len(sources)} images to train on")
@@ -38,7 +38,7 @@ def split_sources(settings: Settings) -> tuple[list[Source], list[Source]]:
     if validation.pairs:
         measured = find_pairs(validation.pairs, data.exclude) + measured
     if validation.images:
-        measured = [Source(path) for path in find_images(validation.images, data.exclude)] + measured
+        measured = [TrainingSource(path) for path in find_images(validation.images, data.exclude)] + measured
     training = [source for i, source in enumerate(sources) if i not in chosen]
     return with_teacher(training, data.targets), measured
 

@@ -29,7 +29,7 @@ class ImageScore(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Measurement:
+class ValidationScore:
     """Mean over the validation images.
 
     Attributes:
@@ -78,7 +78,7 @@ def measure(
     luma: bool,
     degradations: Sequence[Degradation],
     device: torch.device,
-) -> list[Measurement]:
+) -> list[ValidationScore]:
     """Mean PSNR and SSIM over `pairs` for each degradation, the whole image at once.
 
     Super-resolution is measured on Y with `scale` pixels cropped from every edge, tasks at the same size on RGB.
@@ -109,6 +109,6 @@ def _score(output: np.ndarray, target: np.ndarray, crop: int, luma: bool) -> tup
     return psnr(output, target, crop, luma), similarity
 
 
-def _mean(measure: str, scores: Sequence[ImageScore]) -> Measurement:
+def _mean(measure: str, scores: Sequence[ImageScore]) -> ValidationScore:
     ratios, similarities = np.array([(score.psnr, score.ssim) for score in scores]).T
-    return Measurement(measure, float(ratios.mean()), float(similarities.mean()), tuple(scores))
+    return ValidationScore(measure, float(ratios.mean()), float(similarities.mean()), tuple(scores))

@@ -105,11 +105,12 @@ def _description(file: BinaryIO) -> bytes:
             raise _Unsafe("the parts of its archive overlap")
         tops = {name.partition("/")[0] for name in names}
         top = infos[0].filename.partition("/")[0]
-        if len(tops) != 1 or f"{top.lower()}/data.pkl" not in names:
+        described = [info for info in infos if info.filename.lower() == f"{top.lower()}/data.pkl"]
+        if len(tops) != 1 or not described:
             raise _Unsafe("it is an archive of something else than a checkpoint")
         if f"{top.lower()}/constants.pkl" in names:
             raise _Unsafe("it is a TorchScript program, not a checkpoint")
-        with archive.open(f"{top}/data.pkl") as member:
+        with archive.open(described[0]) as member:
             description = member.read(_MAX_PICKLE + 1)
     if len(description) > _MAX_PICKLE:
         raise _Unsafe("the description of its contents is far too long")

@@ -29,7 +29,7 @@ from mair_cli.benchmark.peak_memory import PeakMemory
 from mair_cli.benchmark.plot import Point, Reference, quality_time_plot
 from mair_cli.benchmark.published import PublishedFigure
 from mair_cli.benchmark.report import BenchmarkReport
-from mair_cli.benchmark.runs import Outcome
+from mair_cli.benchmark.runs import BenchmarkResults
 from mair_cli.measure.protocol import Protocol
 
 
@@ -73,7 +73,7 @@ def page(tmp_path: Path) -> Callable[[str], str]:
         return render_html(
             BenchmarkReport(
                 name,
-                Outcome(outcome.protocol, outcome.samples, methods, rows, states),
+                BenchmarkResults(outcome.protocol, outcome.samples, methods, rows, states),
                 {name: name},
                 {name: name},
                 [figure],

@@ -15,7 +15,7 @@ from mair_cli.benchmark.environment import describe_environment
 from mair_cli.benchmark.methods import MethodInfo
 from mair_cli.benchmark.published import published_figures
 from mair_cli.benchmark.report import BenchmarkReport, render_csv, render_json
-from mair_cli.benchmark.runs import Outcome
+from mair_cli.benchmark.runs import BenchmarkResults
 from mair_cli.benchmark.state import Row
 from mair_cli.datasets.pairs import Sample
 from mair_cli.measure.protocol import Measurement, Protocol
@@ -33,7 +33,7 @@ def _report(protocol: Protocol | None = None, **fields: object) -> BenchmarkRepo
         Row("one", "mair-lite-x4", "d", 100, 80, Measurement(math.inf, 1.0, math.inf, 1.0), 2.0, None),
         Row("two", "mair-lite-x4", "", error="two.png: cut off"),
     ]
-    outcome = Outcome(protocol, samples, [BICUBIC, LITE], rows)
+    outcome = BenchmarkResults(protocol, samples, [BICUBIC, LITE], rows)
     settings: dict[str, object] = {
         "dataset": "Set5",
         "outcome": outcome,
@@ -150,7 +150,7 @@ def test_every_name_stays_in_its_cell(name: str) -> None:
 
 def _named(name: str) -> BenchmarkReport:
     row = Row(name, name, "d", 4, 4, Measurement(-3.0, -0.5, 27.0, 0.7), 0.5, error=name)
-    outcome = Outcome(Protocol("sr", 4), [Sample(name, Path("x"))], [replace(BICUBIC, name=name)], [row])
+    outcome = BenchmarkResults(Protocol("sr", 4), [Sample(name, Path("x"))], [replace(BICUBIC, name=name)], [row])
     return _report(dataset=name, outcome=outcome, published=())
 
 

@@ -95,6 +95,18 @@ def test_restored_images_do_not_replace_those_that_are_measured() -> None:
     assert files() == {"bicubic/a.png", "nearest/a.png"}
 
 
+def test_restored_images_replace_those_of_an_earlier_benchmark_and_no_others() -> None:
+    photo("set/a.png", 60, 52)
+    again = ("benchmark", "-d", "set", "-m", "bicubic", "--save-images", "out")
+    assert [mair(*again).code for _ in range(2)] == [0, 0]
+    photo("out/bicubic/a.png", 60, 52)
+    before = _everything()
+    ran = mair(*again)
+    assert ran.code == 2
+    assert "out/bicubic/a.png is no result of mair-cli" in ran.err
+    assert _everything() == before
+
+
 def test_reports_are_written_whatever_bytes_names_hold() -> None:
     folder, name = f"set{STRANGE}", f"{STRANGE}.png"
     photo(f"{folder}/{name}", 60, 52)

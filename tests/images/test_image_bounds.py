@@ -9,6 +9,7 @@ import sys
 import time
 import zlib
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 import pytest
@@ -155,3 +156,24 @@ def test_devices_are_no_pictures() -> None:
 def test_small_files_with_huge_canvases_are_refused(corpus: Path, name: str) -> None:
     with pytest.raises(ImageError):
         read_picture(corpus / "faults" / name)
+
+
+class _Endless(io.RawIOBase):
+    """A pipe into which somebody writes for ever."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    def read(self, size: int = -1) -> bytes:
+        assert size > 0, "an endless stream is never read to its end"
+        self.taken += size
+        return bytes(size)
+
+
+def test_a_pipe_without_end_is_given_up_where_memory_would_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "_ALWAYS_ALLOWED", 1 << 20)
+    monkeypatch.setattr(guard, "free_host_memory", lambda: 16 << 20)
+    pipe = _Endless()
+    with pytest.raises(ImageError, match="standard input: it goes on after"):
+        read_picture(cast("BinaryIO", pipe))
+    assert pipe.taken <= 10 << 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from mair_cli.errors import UsageError
 from mair_cli.images.io import Picture
 from mair_cli.jobs.batch import Outcome, Streams, Treatment, restore_job
 from mair_cli.jobs.naming import Source
-from mair_cli.jobs.plan import Job, Request, plan
+from mair_cli.jobs.plan import Job, Request, earlier_results, plan
 from mair_cli.networks import MaIRConfig, build_network
 from mair_cli.networks.settings import config_from_mapping
 from mair_cli.restore.pictures import AlphaChoice, restore_picture
@@ -65,12 +66,8 @@ def picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, i
     return write
 
 
-def unused() -> bytes:
-    raise AssertionError("standard input must not be read")
-
-
 def run(job: Job, restorer: Restorer, treatment: Treatment | None = None) -> Outcome:
-    return restore_job(job, restorer, treatment or Treatment(), Streams(unused, lambda data: None))
+    return restore_job(job, restorer, treatment or Treatment(), Streams(io.BytesIO(), lambda data: None))
 
 
 # ------------------------------------------------------------------------------------------ planning
@@ -98,6 +95,18 @@ def test_ground_truth_is_found_by_place_name_or_stem(picture: Callable[[str], So
         picture(truth)
         (job,) = plan([source], Request("_mair_x2", ground_truth=Path(truth.split("/")[0])))
         assert job.ground_truth == Path(truth)
+
+
+@pytest.mark.parametrize("form", ["png", "jpg", "webp", "tiff"])
+def test_a_renamed_result_is_known_by_what_it_carries(
+    enlarger: Restorer, picture: Callable[..., Source], form: str
+) -> None:
+    source = picture("a.png", 32, 24)
+    assert run(Job(source, Path(f"a_mair_x2.{form}"), form.upper().replace("JPG", "JPEG")), enlarger).error is None
+    renamed = Source(Path(f"a_mair_x2.{form}").rename(f"holiday.{form}"))
+    assert earlier_results([source, renamed], "sr") == [renamed]
+    assert earlier_results([source, renamed], "denoise") == [], "another task may go on from it"
+    assert earlier_results([renamed], "sr") == [], "alone it is meant"
 
 
 @pytest.mark.parametrize("output", ["truth.png", "w.safetensors.png"])
@@ -161,6 +170,16 @@ def test_the_quality_that_a_file_tells_reaches_the_network_and_not_the_result(
         assert outcome.error is None
         assert outcome.levels.jpeg == quality
     assert restore_picture(Picture(np.zeros((4, 4, 3), np.uint8)), restorer).jpeg_quality is None
+
+
+def test_every_page_has_an_estimate_of_its_own_and_all_are_told(denoiser: Restorer, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    values = (np.full((40, 48, 3), 128.0), 128 + rng.normal(0, 25, (40, 48, 3)))
+    blank, noisy = (Image.fromarray(page.clip(0, 255).astype(np.uint8)) for page in values)
+    blank.save(tmp_path / "two.tif", save_all=True, append_images=[noisy])
+    outcome = run(Job(Source(tmp_path / "two.tif"), tmp_path / "out.tif", "TIFF"), denoiser)
+    assert outcome.error is None
+    assert list(outcome.sigmas) == pytest.approx([0.5, 25], rel=0.2)
 
 
 def test_an_image_too_small_to_estimate_from_fails_alone(denoiser: Restorer, picture: Callable[..., Source]) -> None:

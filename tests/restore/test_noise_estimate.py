@@ -79,6 +79,25 @@ def test_noise_that_strong_compression_took_partly_is_not_almost_nothing(clean: 
     assert 5 < estimate_noise(as_jpeg(noisy(clean, 25), 50)) < 30
 
 
+@pytest.mark.parametrize("subsampling", [0, 2])
+@pytest.mark.parametrize("quality", [80, 60, 40, 20])
+@pytest.mark.parametrize("sigma", [25, 50])
+def test_noise_that_strong_compression_rounded_away_is_found_by_the_quality(
+    clean: npt.NDArray[np.float32], sigma: float, quality: int, subsampling: int
+) -> None:
+    compressed = as_jpeg(noisy(clean, sigma), quality, subsampling)
+    assert estimate_noise(compressed, quality) == pytest.approx(sigma, rel=0.25)
+    gray = as_jpeg(noisy(clean[..., 1], sigma), quality, 0)
+    assert estimate_noise(gray, quality) == pytest.approx(sigma, rel=0.25)
+
+
+@pytest.mark.parametrize("quality", [87, 75, 60, 40, 20, 5, 1])
+def test_the_quality_makes_no_noise_of_textures_and_blocks(clean: npt.NDArray[np.float32], quality: int) -> None:
+    for image in (clean, clean[:128, -128:], np.full_like(clean, 0.5), clean[..., 1]):
+        compressed = as_jpeg(image, quality)
+        assert estimate_noise(compressed, quality) < 3.5
+
+
 @pytest.mark.parametrize("sigma", [5, 25, 45])
 def test_noise_of_gray_stored_as_rgb_is_that_of_the_gray(clean: npt.NDArray[np.float32], sigma: float) -> None:
     gray = as_file(noisy(clean[..., 1], sigma))

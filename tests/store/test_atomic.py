@@ -179,6 +179,20 @@ def test_only_old_files_of_ours_whose_process_is_gone_are_cleaned(tmp_path: Path
     assert set(tmp_path.iterdir()) == {*kept, young, victim, link, tmp_path / "file"}
 
 
+def test_names_that_the_first_versions_gave_are_cleaned_beside_their_own_target_only(tmp_path: Path) -> None:
+    aged(tmp_path / f".state.pt.{GONE}.tmp")
+    aged(tmp_path / f".state.pt.{GONE}-01234567.part")
+    kept = [
+        aged(tmp_path / f"state.pt.{GONE}.tmp"),
+        aged(tmp_path / f".state.pt.{os.getpid()}.tmp"),
+        aged(tmp_path / f".other.pt.{GONE}.tmp"),
+        aged(tmp_path / f".notes.txt.{GONE}.tmp"),
+    ]
+    write(tmp_path / "notes.txt")
+    write(tmp_path / "state.pt")
+    assert set(tmp_path.iterdir()) == {*kept, tmp_path / "notes.txt", tmp_path / "state.pt"}
+
+
 def test_what_a_killed_process_leaves_is_found_by_the_next_one(tmp_path: Path) -> None:
     code = f"""if True:
         import sys, time

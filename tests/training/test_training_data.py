@@ -18,7 +18,7 @@ from mair_cli.datasets.resize import matlab_bicubic
 from mair_cli.errors import ImageError, TrainingError, UsageError
 from mair_cli.images.io import read_rgb8
 from mair_cli.training.degrading import Drawn, degraded_patch
-from mair_cli.training.images import ImagePair, Source, find_images, find_pairs, load_pairs, make_pair
+from mair_cli.training.images import ImagePair, TrainingSource, find_images, find_pairs, load_pairs, make_pair
 from mair_cli.training.patches import Batch, PatchSource, detail, prefetched, turned
 from mair_cli.training.recipe import DegradationSettings, settings_from_mapping
 from mair_cli.training.schedule import target_share
@@ -145,7 +145,7 @@ def test_inputs_are_matlabs_bicubic_of_whole_multiples(scale: int) -> None:
 
 
 def test_cached_images_are_mapped_equal_and_used_again(tmp_path: Path) -> None:
-    paths = [Source(path) for path in find_images([str(image_folder(tmp_path / "images"))])]
+    paths = [TrainingSource(path) for path in find_images([str(image_folder(tmp_path / "images"))])]
     plain = load_pairs(paths, 2, (1.0, 0.5))
     cache = tmp_path / "cache"
     for _ in range(2):
@@ -160,16 +160,18 @@ def test_cached_images_are_mapped_equal_and_used_again(tmp_path: Path) -> None:
 
 def test_a_changed_image_is_decoded_anew(tmp_path: Path) -> None:
     path = image_folder(tmp_path / "images", 1) / "0.png"
-    before = load_pairs([Source(path)], 2, cache=str(tmp_path / "cache"))[0].high.copy()
+    before = load_pairs([TrainingSource(path)], 2, cache=str(tmp_path / "cache"))[0].high.copy()
     Image.fromarray(255 - texture(0)).save(path)
-    after = load_pairs([Source(path)], 2, cache=str(tmp_path / "cache"))[0].high
+    after = load_pairs([TrainingSource(path)], 2, cache=str(tmp_path / "cache"))[0].high
     np.testing.assert_array_equal(after, 255 - before)
 
 
 def test_a_cache_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(TrainingError, match="image cache"):
-        load_pairs([Source(image_folder(tmp_path / "x", 1) / "0.png")], 2, cache=str(tmp_path / "file" / "cache"))
+        load_pairs(
+            [TrainingSource(image_folder(tmp_path / "x", 1) / "0.png")], 2, cache=str(tmp_path / "file" / "cache")
+        )
 
 
 def test_held_out_images_are_not_trained_on(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 from mair_cli.training.files import STATE_FILE
 from mair_cli.training.loop import train
 from mair_cli.training.recipe import Settings, settings_from_mapping
-from mair_cli.training.reports import Outcome
+from mair_cli.training.reports import RunEnd
 from mair_cli.training.state import TrainingState, load_state
 
 CPU = torch.device("cpu")
@@ -74,7 +74,7 @@ def settings(folder: Path, **sections: Mapping[str, object]) -> Settings:
     return settings_from_mapping(mapping(folder, **sections))
 
 
-def run(recipe: Settings, **options: Any) -> Outcome:
+def run(recipe: Settings, **options: Any) -> RunEnd:
     """Train on the CPU."""
     return train(recipe, CPU, **options)
 
