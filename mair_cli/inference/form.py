@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from mair_cli.inference.kernels import run
 from mair_cli.inference.networks import NetworkSteps, steps_of
@@ -63,6 +64,8 @@ class InferenceForm:
         """As the network's `forward`: (B, 3, H, W) to (B, 3, H · scale, W · scale), float32; any thread may call."""
         entry, residual = self._network.entry(image.float(), noise_level, jpeg_level)
         colours = torch.stack([self._one(pixels) for pixels in entry])
+        if self._steps.shuffled > 1:
+            colours = F.pixel_shuffle(colours, self._steps.shuffled)
         return self._network.exit(colours, residual)[
             :, :, : image.shape[2] * self._network.scale, : image.shape[3] * self._network.scale
         ]

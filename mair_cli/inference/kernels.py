@@ -165,55 +165,58 @@ def _spread(p: Longs, y: int, w: Floats, a: Floats) -> None:
 
 
 @nb.njit(**_OPTIONS)
-def _scan(p: Longs, job: int, w: Floats, a: Floats, orders: Ints, s: Floats, s0: int) -> None:
-    """One direction of the selective scan, for one chunk of channels; rates carry a factor log2(e)."""
+def _scan(p: Longs, job: int, w: Floats, a: Floats, orders: Ints) -> None:
+    """One direction of the selective scan, for one chunk of channels; rates carry a factor log2(e).
+
+    Parameters and state are copied into arrays of this job: with those the compiler knows that nothing which is written
+    for a pixel can change them, and keeps more of them in registers.
+    """
     L, D, R, N, u, projections, ldp, parameters, order, y, pooled, chunk, chunks = p[2:15]
     width = (D + LANES - 1) // LANES * LANES
     k, d0 = job // chunks, job % chunks * chunk
-    d1 = min(d0 + chunk, width)
-    own = parameters + k * (R + 2 + N) * width
-    bias, gain, rates = own + R * width, own + (R + 1) * width, own + (R + 2) * width
-    state, sums, steps = s0, s0 + N * width, s0 + (N + 1) * width
-    for i in range(d0, (N - 1) * width + d1, LANES):
-        store(s, state + i, zeros())
-    for j in range(d0, d1, LANES):
-        store(s, sums + j, zeros())
+    W = min(chunk, width - d0)
+    own = np.empty((R + 2 + N) * W, f32)
+    for row in range(R + 2 + N):
+        for j in range(0, W, LANES):
+            store(own, row * W + j, load(w, parameters + (k * (R + 2 + N) + row) * width + d0 + j))
+    state, sums, steps = np.zeros(N * W, f32), np.zeros(W, f32), np.empty(W, f32)
+    bias, gain, rates = R * W, (R + 1) * W, (R + 2) * W
     for l in range(L):
         pixel = np.int64(orders[order + k * L + l])
         row = projections + pixel * ldp + k * (R + 2 * N)
-        source, target = u + pixel * width, y + (k * L + pixel) * width
+        source, target = u + pixel * width + d0, y + (k * L + pixel) * width + d0
         if N == 1:
-            for j in range(d0, d1, LANES):
-                v = load(w, bias + j)
+            for j in range(0, W, LANES):
+                v = load(own, bias + j)
                 for r in range(R):
-                    v = fma(broadcast(a, row + r), load(w, own + r * width + j), v)
+                    v = fma(broadcast(a, row + r), load(own, r * W + j), v)
                 step, value = softplus(v), load(a, source + j)
                 inflow = mul(mul(step, value), broadcast(a, row + R))
-                h = fma(exp2(mul(step, load(w, rates + j))), load(s, state + j), inflow)
-                store(s, state + j, h)
-                result = fma(h, broadcast(a, row + R + 1), mul(load(w, gain + j), value))
+                h = fma(exp2(mul(step, load(own, rates + j))), load(state, j), inflow)
+                store(state, j, h)
+                result = fma(h, broadcast(a, row + R + 1), mul(load(own, gain + j), value))
                 store(a, target + j, result)
-                store(s, sums + j, add(load(s, sums + j), result))
+                store(sums, j, add(load(sums, j), result))
             continue
-        for j in range(d0, d1, LANES):
-            v = load(w, bias + j)
+        for j in range(0, W, LANES):
+            v = load(own, bias + j)
             for r in range(R):
-                v = fma(broadcast(a, row + r), load(w, own + r * width + j), v)
-            store(s, steps + j, softplus(v))
-        for j in range(d0, d1, LANES):
-            step, value = load(s, steps + j), load(a, source + j)
-            inflow, result = mul(step, value), mul(load(w, gain + j), value)
+                v = fma(broadcast(a, row + r), load(own, r * W + j), v)
+            store(steps, j, softplus(v))
+        for j in range(0, W, LANES):
+            step, value = load(steps, j), load(a, source + j)
+            inflow, result = mul(step, value), mul(load(own, gain + j), value)
             for n in range(N):
-                i = n * width + j
-                decay = exp2(mul(step, load(w, rates + i)))
-                h = fma(decay, load(s, state + i), mul(inflow, broadcast(a, row + R + n)))
-                store(s, state + i, h)
+                i = n * W + j
+                decay = exp2(mul(step, load(own, rates + i)))
+                h = fma(decay, load(state, i), mul(inflow, broadcast(a, row + R + n)))
+                store(state, i, h)
                 result = fma(h, broadcast(a, row + R + N + n), result)
             store(a, target + j, result)
-            store(s, sums + j, add(load(s, sums + j), result))
+            store(sums, j, add(load(sums, j), result))
     mean = splat(f32(1) / f32(L))
-    for j in range(d0, d1, LANES):
-        store(a, pooled + k * width + j, mul(load(s, sums + j), mean))
+    for j in range(0, W, LANES):
+        store(a, pooled + k * width + d0 + j, mul(load(sums, j), mean))
 
 
 @nb.njit(inline="always")
@@ -352,7 +355,7 @@ def _run(
             elif kind == SPREAD:
                 _spread(p, job, w, a)
             elif kind == SCAN:
-                _scan(p, job, w, a, orders, a, own)
+                _scan(p, job, w, a, orders)
             elif kind == MERGE:
                 _merge(p, job, w, a, a, own)
             elif kind == NORM:

@@ -149,7 +149,12 @@ class _Convolution:
 
 
 class FrameSteps:
-    """Steps of MaIR: from colours (and levels), less their mean, to the larger image's colours, less theirs."""
+    """Steps of MaIR: from colours (and levels), less their mean, to the larger image's colours, less theirs.
+
+    Attributes:
+        weights: packed weights.
+        shuffled: factor of a pixel shuffle that is still to be done with the result; 1 for none.
+    """
 
     def __init__(self, network: MaIR) -> None:
         self.weights = weights = Weights()
@@ -166,7 +171,8 @@ class FrameSteps:
             (_Convolution(weights, layer), layer.out_channels, shuffle.upscale_factor)
             for layer, shuffle in zip(*[iter(getattr(network, "upsample", ()))] * 2, strict=True)
         ]
-        if self._upsampler != "pixelshuffledirect":
+        self.shuffled = network.scale if self._upsampler == "pixelshuffledirect" else 1
+        if self.shuffled == 1:
             self._last = _Convolution(weights, network.conv_last)
 
     def _group(self, group: nn.Module) -> tuple[list[_Block], _Convolution]:
@@ -175,7 +181,7 @@ class FrameSteps:
         return blocks, _Convolution(self.weights, group.conv)
 
     def __call__(self, program: Program, entry: Image) -> Image:
-        """Note all steps; the result has 3 channels."""
+        """Note all steps; the result has 3 channels, or 3 · `shuffled`² where that is left to be done."""
         take, width = program.take, self._width
         shallow, deep, work = (take(entry.height, entry.width, width) for _ in range(3))
         self._first(program, entry, shallow)
@@ -202,11 +208,11 @@ class FrameSteps:
             wide = program.take(features.height, features.width, channels)
             convolution(program, features, wide)
             program.give_back(features)
+            if self.shuffled > 1:
+                return wide
             features = program.take(wide.height * factor, wide.width * factor, channels // factor**2)
             program.shuffle(wide, features, factor)
             program.give_back(wide)
-        if self._upsampler == "pixelshuffledirect":
-            return features
         out = program.take(features.height, features.width, 3)
         self._last(program, features, out)
         return out
@@ -214,6 +220,8 @@ class FrameSteps:
 
 class UNetSteps:
     """Steps of the U-shaped network: from colours (and levels) to what is added to them."""
+
+    shuffled = 1
 
     def __init__(self, network: MaIRUNet) -> None:
         self.weights = weights = Weights()

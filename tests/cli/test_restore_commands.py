@@ -186,7 +186,7 @@ def test_an_input_survives_even_overwrite(way: str) -> None:
     ("arguments", "says"),
     [
         (("upscale", "gone.png"), "gone.png: no such file"),
-        (("upscale", "a.png", "--scale", "5"), "--scale 5"),
+        (("upscale", "a.png", "--scale", "17"), "--scale 17"),
         (("upscale", "a.png", "--scale", "2", "--model", "mair-lite-x4"), "contradict"),
         (("upscale", "a.png", "--model", "mair-lite-x5"), "mair-lite-x"),
         (("upscale", "a.png", "--model", "mair-cdn-s25"), "Gaussian denoising"),
