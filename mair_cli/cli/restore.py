@@ -90,13 +90,15 @@ def _collect(options: RestoreOptions, task: str) -> Found:
 def _tell_left_out(found: Found) -> None:
     """Say what of the folders is not restored, and why: a line for each reason."""
     from mair_cli.jobs.naming import listed
-    from mair_cli.jobs.plan import CONVERT, not_yet_readable
+    from mair_cli.jobs.plan import not_yet_readable
 
-    pictures = [path for path in found.ignored if not_yet_readable(path)]
+    pictures: dict[str, list[Path]] = {}
+    for path in found.ignored:
+        if (reason := not_yet_readable(path)) is not None:
+            pictures.setdefault(reason, []).append(path)
     others = [path for path in found.ignored if not not_yet_readable(path)]
-    if pictures:
-        kinds = " and ".join(dict.fromkeys(str(not_yet_readable(path)) for path in pictures))
-        console.warn(f"{kinds} not supported yet, {CONVERT}: {listed(pictures)}")
+    for reason, paths in pictures.items():
+        console.warn(f"{reason}; left out: {listed(paths)}")
     if others:
         console.note(f"not looked at, being no images by their names: {listed(others)}")
     if found.results:

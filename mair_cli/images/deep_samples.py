@@ -1,7 +1,8 @@
-"""Deep samples of TIFF, AVIF, JPEG 2000 and PNM files, which Pillow would reduce to 8 bits or cannot open.
+"""Deep samples of TIFF, AVIF, HEIF, JPEG 2000, JPEG XL and PNM files, which Pillow would shorten or cannot open.
 
-TIFF needs tifffile and imagecodecs, AVIF and JPEG 2000 need imagecodecs: together the extra `depth`. Without them such
-files are refused. The functions raise ImageError for what is refused, ValueError or OSError for damaged files.
+TIFF needs tifffile and imagecodecs, AVIF, JPEG 2000 and JPEG XL need imagecodecs: together the extra `depth`. HEIF
+needs the extra `formats` alone. Without them such files are refused. The functions raise ImageError for what is
+refused, ValueError or OSError for damaged files.
 """
 
 from __future__ import annotations
@@ -152,6 +153,23 @@ def read_jpeg2000(data: bytes, bits: int, size: tuple[int, int], name: str) -> t
     return _split_alpha(stored, bits, size)
 
 
+def read_heif(data: bytes, bits: int, size: tuple[int, int], name: str) -> tuple[Samples, Samples | None]:
+    """Decode a HEIF still of 10 or 12 bits; `size` is (width, height). Returns uint16 color and alpha."""
+    library = _library("pillow_heif", name, f"HEIF with {bits} bits per sample")
+    with library_errors():
+        opened = library.open_heif(data, convert_hdr_to_8bit=False, hdr_to_16bit=False)
+        stored = np.asarray(opened)
+    return _split_alpha(stored, bits, size)
+
+
+def read_jpeg_xl(data: bytes, bits: int, size: tuple[int, int], name: str) -> tuple[Samples, Samples | None]:
+    """Decode a JPEG XL still of 9 to 16 bits; `size` is (width, height). Returns uint16 color and alpha."""
+    codecs = _library("imagecodecs", name, f"JPEG XL with {bits} bits per sample")
+    with library_errors():
+        stored = codecs.jpegxl_decode(data, numthreads=1)
+    return _split_alpha(stored, bits, size)
+
+
 def _split_alpha(stored: npt.NDArray[np.uint16], bits: int, size: tuple[int, int]) -> tuple[Samples, Samples | None]:
     if stored.shape[:2] != (size[1], size[0]) or stored.ndim > 3 or stored.dtype != np.uint16:
         raise ValueError("its header contradicts itself")
@@ -186,3 +204,7 @@ def read_pnm(stream: BinaryIO, header: PnmHeader) -> Samples:
         raise ValueError("its greatest value makes no sense")
     shape = (header.height, header.width, 3) if channels == 3 else (header.height, header.width)
     return scale_to_16_bits(values, header.largest).reshape(shape)
+
+
+DECODERS: Final = {"AVIF": read_av1, "HEIF": read_heif, "JPEG2000": read_jpeg2000, "JXL": read_jpeg_xl}
+"""Decoders of whole files with more than 8 bits per sample, by format: data, bits, size and name in."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from PIL import features
+from PIL import Image, features
 
 from mair_cli.errors import UsageError
 
@@ -24,6 +26,7 @@ class Writer:
         frames: whether it holds several pictures.
         largest: longest side in pixels.
         feature: what Pillow must have been built with; None for what it always has.
+        plugin: module of the extra `formats` that teaches Pillow the format; None for what it knows by itself.
     """
 
     extensions: tuple[str, ...]
@@ -35,6 +38,7 @@ class Writer:
     frames: bool = False
     largest: int = 2**31 - 1
     feature: str | None = None
+    plugin: str | None = None
 
 
 _DEEP: Final = ("uint8", "uint16")
@@ -60,6 +64,8 @@ WRITERS: Final[Mapping[str, Writer]] = MappingProxyType(
         "PPM": Writer((".ppm", ".pgm", ".pnm", ".pbm"), _DEEP, alpha=False, icc=False, exif=False),
         "JPEG2000": Writer((".jp2", ".j2k", ".jpx", ".jpf"), icc=False, exif=False, feature="jpg_2000"),
         "TGA": Writer((".tga",), icc=False, exif=False, largest=65535),
+        "HEIF": Writer((".heic", ".heif", ".hif"), metadata=frozenset({"xmp"}), largest=16384, plugin="pillow_heif"),
+        "JXL": Writer((".jxl",), icc=False, metadata=frozenset({"xmp"}), plugin="pillow_jxl"),
     }
 )
 """Formats that can be written, by name."""
@@ -77,7 +83,26 @@ READABLE: Final = (
 """What Pillow may open (MPO by way of JPEG). Its other readers are left out: some call programs (EPS), some are long
 forgotten."""
 
-_ALIASES: Final = {"JPG": "JPEG", "TIF": "TIFF", "JP2": "JPEG2000", "APNG": "PNG"}
+_ALIASES: Final = {"HEIC": "HEIF", "JPG": "JPEG", "TIF": "TIFF", "JP2": "JPEG2000", "APNG": "PNG"}
+
+
+INSTALL_PLUGINS: Final = 'pip install "mair-cli[formats]"'
+"""The way out where a plug-in is missing."""
+
+
+def plugin_missing(form: str) -> bool:
+    """Whether a format needs a plug-in that is not installed."""
+    module = WRITERS[form].plugin if form in WRITERS else None
+    return module is not None and importlib.util.find_spec(module) is None
+
+
+def load_plugin(form: str) -> None:
+    """Teach Pillow a format that it does not know by itself; nothing happens the second time."""
+    plugin = WRITERS[form].plugin
+    if plugin is not None and form not in Image.OPEN:
+        module = importlib.import_module(plugin)
+        if form == "HEIF":
+            module.register_heif_opener()
 
 
 def writable_format(name: str) -> str:
@@ -94,6 +119,8 @@ def writable_format(name: str) -> str:
     if format_ not in WRITERS:
         known = ", ".join(writer.extensions[0][1:] for writer in WRITERS.values())
         raise UsageError(f"images cannot be written as {name!r}; formats: {known}")
+    if plugin_missing(format_):
+        raise UsageError(f"writing {format_} needs a plug-in: {INSTALL_PLUGINS}")
     feature = WRITERS[format_].feature
     if feature is not None and not features.check(feature):
         raise UsageError(f"the installed Pillow cannot write {format_}: choose another format, or reinstall Pillow")

@@ -16,9 +16,10 @@ from mair_cli.errors import ImageError
 from mair_cli.images import headers
 from mair_cli.images.color_encoding import ColorEncoding, from_code_points
 from mair_cli.images.exif import orientation_of, strip_prefix
-from mair_cli.images.formats import READABLE, WRITERS
+from mair_cli.images.formats import INSTALL_PLUGINS, READABLE, WRITERS, load_plugin, plugin_missing
 from mair_cli.images.guard import Limit, check_memory, library_errors, pillow_pixel_limit
 from mair_cli.images.jpeg_quality import jpeg_quality
+from mair_cli.images.jxl_header import SIGNATURES, JxlHeader, read_jxl_header
 from mair_cli.images.metadata import Metadata, read_metadata
 from mair_cli.images.software import KEYWORD, software_of_exif
 from mair_cli.images.tiff_tags import read_tags
@@ -29,15 +30,21 @@ _HEADER_BYTES: Final = 1 << 16
 _MAX_DEFLATE_RATIO: Final = 1040  # no deflate stream unpacks to more times its own length
 _MAX_LZW_RATIO: Final = 2731  # nor one of GIF's: 4096 pixels for 12 bits
 _OPENING_BYTES: Final = 16  # memory per pixel of the canvas that opening a GIF or WebP file takes
+_JXL_SRGB: Final = tuple(name.encode("utf-16-be") for name in ("sRGB", "Gra_D65_Rel_SRG"))
+"""What the library calls the profile that it writes for a picture which only says that it is sRGB."""
+
+_JXL_BYTES: Final = 40  # memory per pixel that decoding JPEG XL takes: floats, and copies of the samples
 _MAX_SCANS: Final = 100  # of a progressive JPEG file, each of which takes as long as a picture; encoders make about ten
 _HARMLESS_CANVAS: Final = 1 << 26  # below this, a canvas that is mostly empty does no harm
-_LOSSY: Final = frozenset({"JPEG", "MPO", "AVIF", "JPEG2000"})
+_LOSSY: Final = frozenset({"JPEG", "MPO", "AVIF", "JPEG2000", "HEIF"})
 _ANIMATED: Final = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
 _TIFF_STARTS: Final = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
-_UNSUPPORTED_SIGNATURES: Final = (
+_PLUGIN_SIGNATURES: Final = (
     (4, (b"ftyphei", b"ftyphev", b"ftypmif1", b"ftypmsf1"), "HEIF"),
+    (0, SIGNATURES, "JXL"),
+)
+_UNSUPPORTED_SIGNATURES: Final = (
     (0, (b"\x76\x2f\x31\x01",), "OpenEXR"),
-    (0, (b"\xff\x0a", b"\0\0\0\x0cJXL "), "JPEG XL"),
     (0, (b"\xff\xd8\xff\xf7",), "JPEG-LS"),
     (0, (b"%PDF", b"%!PS"), "PDF or PostScript"),
     (0, (b"<svg", b"<?xml"), "SVG or XML"),
@@ -64,6 +71,7 @@ class ImageFile:
     png: headers.PngHeader | None = None
     pages: tuple[tuple[int, headers.TiffPage], ...] = ()
     pnm: headers.PnmHeader | None = None
+    jxl: JxlHeader | None = None
     bits: int = 8
     told_profile: bytes | None = None
     truncated: bool = False
@@ -87,7 +95,10 @@ class ImageFile:
     def profile(self) -> bytes | None:
         """The ICC profile."""
         found = self.info.get("icc_profile") or self.told_profile
-        return found if isinstance(found, bytes) and len(found) > 128 else None
+        if not isinstance(found, bytes) or len(found) <= 128:
+            return None
+        made_up = self.format == "JXL" and found[4:8] == b"jxl " and any(name in found for name in _JXL_SRGB)
+        return None if made_up else found
 
     @property
     def exif(self) -> bytes | None:
@@ -126,7 +137,9 @@ class ImageFile:
 
     @property
     def first_orientation(self) -> int:
-        """Orientation of the first frame, as far as it is known before decoding."""
+        """Orientation still to be applied to the first frame, as far as it is known before decoding."""
+        if self.format == "HEIF" or (self.format == "JXL" and not getattr(self.image, "jpeg", False)):
+            return 1  # the decoder has applied what the file says beside its EXIF data
         return self.pages[0][1].orientation if self.pages else orientation_of(self.exif)
 
 
@@ -139,29 +152,52 @@ def read_header(stream: BinaryIO, name: str, limit: Limit) -> ImageFile:
         return _read_tiff_header(stream, name, limit)
     png = headers.read_png_header(stream) if head.startswith(headers.PNG_SIGNATURE) else None
     _check_canvas(head, png, stream, name, limit)
+    plugin = _starts(head, _PLUGIN_SIGNATURES)
+    jxl = _read_jxl(stream, name, limit) if plugin == "JXL" else None
+    readable = list(READABLE)
+    if plugin is not None and not plugin_missing(plugin):
+        load_plugin(plugin)
+        readable.append(plugin)
     stream.seek(0)
     try:
         with library_errors(), pillow_pixel_limit(limit.input_pixels):
             Image.init()
-            image = Image.open(stream, formats=[kind for kind in READABLE if kind in Image.OPEN])
+            image = Image.open(stream, formats=[kind for kind in readable if kind in Image.OPEN])
             pictures = int(getattr(image, "n_frames", 1))  # counted in the file by some readers
     except UnidentifiedImageError:
-        for at, starts, kind in _UNSUPPORTED_SIGNATURES:
-            if head[at : at + 12].startswith(starts):
-                raise ImageError(f"{name}: {kind} files are not read; convert it, say to PNG") from None
+        if plugin is not None and plugin_missing(plugin):
+            raise ImageError(f"{name}: reading {plugin} files needs a plug-in: {INSTALL_PLUGINS}") from None
+        if (kind := _starts(head, _UNSUPPORTED_SIGNATURES)) is not None:
+            raise ImageError(f"{name}: {kind} files are not read; convert it, say to PNG") from None
         raise
     form = {"DIB": "BMP"}.get(image.format or "", image.format or "")
-    file = ImageFile(name, stream, form, *image.size, image=image, lossless=form not in _LOSSY)
+    file = ImageFile(name, stream, form, *image.size, image=image, jxl=jxl, lossless=form not in _LOSSY)
     limit.check(*image.size, 1, name)
     if image.info.get("progressive") and headers.jpeg_scans(stream, _MAX_SCANS + 1) > _MAX_SCANS:
         raise ImageError(f"{name}: it has more than {_MAX_SCANS} scans, which no encoder makes")
     if form in _ANIMATED:
         file.frames = pictures - bool(image.info.get("default_image"))
-    elif pictures > 1 and form == "MPO":
+    elif pictures > 1 and form in ("MPO", "HEIF"):
         _log.warning("%s: only the first of its pictures is read", name)
     limit.check(file.width, file.height, file.frames, name)
     _choose_decoder(file, png, head)
     return file
+
+
+def _starts(head: bytes, signatures: tuple[tuple[int, tuple[bytes, ...], str], ...]) -> str | None:
+    """The kind of file whose signature stands in the beginning."""
+    return next((kind for at, starts, kind in signatures if head[at : at + 12].startswith(starts)), None)
+
+
+def _read_jxl(stream: BinaryIO, name: str, limit: Limit) -> JxlHeader:
+    """The header of a JPEG XL file, checked here since its library decodes as it opens."""
+    header = read_jxl_header(stream)
+    limit.check(header.width, header.height, 1, name)
+    check_memory(header.width * header.height * _JXL_BYTES, name)
+    if header.animated or header.floating:
+        kind = "animated JPEG XL is" if header.animated else "JPEG XL with floats is"
+        raise ImageError(f"{name}: {kind} not read; convert it, say to PNG or TIFF")
+    return header
 
 
 def _check_canvas(head: bytes, png: headers.PngHeader | None, stream: BinaryIO, name: str, limit: Limit) -> None:
@@ -202,6 +238,14 @@ def _choose_decoder(file: ImageFile, png: headers.PngHeader | None, head: bytes)
     elif file.format == "AVIF":
         file.bits = headers.avif_depth(head)
         file.told_profile = _profile_by_code_points(headers.avif_code_points(head), file.name)
+    elif file.format == "HEIF":
+        file.bits = int(image.info.get("bit_depth") or 8)
+        file.told_profile = _profile_by_code_points(headers.avif_code_points(head), file.name)
+    elif file.jxl is not None:
+        file.bits = file.jxl.bits
+        file.lossless = file.jxl.lossless and not getattr(image, "jpeg", False)
+        if file.jxl.xmp:
+            image.info["xmp"] = file.jxl.xmp
     elif file.format == "JPEG2000":
         file.bits, _ = headers.jpeg2000_depth(head)
         file.told_profile = headers.jpeg2000_profile(file.stream)

@@ -47,7 +47,8 @@ def read_picture(
     *,
     allow_truncated: bool = False,
 ) -> Picture | Animation:
-    """Decode an image file: PNG, JPEG, WebP, TIFF, GIF, BMP, AVIF, PNM, JPEG 2000, TGA, ICO, QOI, PSD, PCX or SGI.
+    """Decode an image file: PNG, JPEG, WebP, TIFF, GIF, BMP, AVIF, PNM, JPEG 2000, TGA, ICO, QOI, PSD, PCX or SGI;
+    with the extra `formats` HEIF and JPEG XL.
 
     The content counts, not the name. Palettes become RGB (a palette of grays: gray), CMYK and Lab become sRGB by the
     file's profile, one bit becomes 8. Deep samples need the extra `depth`, except those of PNG and PNM files and gray
@@ -112,8 +113,8 @@ def write_picture(
         target: a file, replaced if it exists, or a binary stream.
         format: a name or extension that `writable_format` knows.
         quality: 1 to 100 for JPEG (default 95, colour in full resolution), WebP (100: lossless; default: lossless for
-            a picture that was lossless, else 95), AVIF (default 90) and JPEG 2000 (default: lossless). Other formats
-            are always lossless, but for the 256 colours of GIF.
+            a picture that was lossless, else 95), JPEG XL (likewise, else 90), AVIF and HEIF (default 90) and JPEG 2000
+            (default: lossless). Other formats are always lossless, but for the 256 colours of GIF.
 
     Raises:
         UsageError: the format cannot be written.

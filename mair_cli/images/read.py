@@ -103,8 +103,7 @@ def _read_still(file: ImageFile, limit: Limit) -> Picture:
         color, alpha, profile = deep_samples.read_pnm(file.stream, file.pnm), None, None
     elif file.bits > 8 and not image.mode.startswith("I;16"):
         file.stream.seek(0)
-        decode = deep_samples.read_av1 if file.format == "AVIF" else deep_samples.read_jpeg2000
-        color, alpha = decode(file.stream.read(), file.bits, image.size, file.name)
+        color, alpha = deep_samples.DECODERS[file.format](file.stream.read(), file.bits, image.size, file.name)
         profile = file.profile
     else:
         _load(image)
@@ -112,7 +111,7 @@ def _read_still(file: ImageFile, limit: Limit) -> Picture:
         color, alpha, profile = split(image, file.profile, _transparent(file), file.name)
     if file.truncated:
         _check_rows(color, file.name)
-    return _picture(file, color, alpha, profile, file.exif, orientation_of(file.exif))
+    return _picture(file, color, alpha, profile, file.exif, file.first_orientation)
 
 
 def _load(image: Image.Image, frame: int | None = None) -> None:

@@ -21,7 +21,7 @@ from mair_cli.errors import ImageError
 from mair_cli.images.color import gray_to_srgb
 from mair_cli.images.color_encoding import from_png_chunks
 from mair_cli.images.exif import PREFIX, reset_orientation, with_pixel_size
-from mair_cli.images.formats import DEFLATE_LEVEL, WRITERS, Writer
+from mair_cli.images.formats import DEFLATE_LEVEL, WRITERS, Writer, load_plugin
 from mair_cli.images.guard import library_errors, warnings_ignored
 from mair_cli.images.metadata import png_density, png_notes, save_options
 from mair_cli.images.picture import Animation, Picture, Samples, convert_depth, full_scale
@@ -197,6 +197,7 @@ _Options = dict[str, Any]
 
 
 def _save(image: Image.Image, stream: BinaryIO, form: str, options: _Options) -> None:
+    load_plugin(form)
     with library_errors(), warnings_ignored():  # Pillow parses EXIF data, which may not be quite sound
         image.save(stream, form, **options)
 
@@ -232,6 +233,16 @@ def _jpeg2000_options(picture: Picture, quality: int | None) -> _Options:
     return {"irreversible": True, "quality_mode": "dB", "quality_layers": [25 + quality / 4]}
 
 
+def _heif_options(picture: Picture, quality: int | None) -> _Options:
+    # colour in half resolution, as cameras write it: many viewers decode no other
+    return {"quality": quality or 90, "chroma": "420", "icc_profile": picture.icc_profile, "exif": picture.exif}
+
+
+def _jxl_options(picture: Picture, quality: int | None) -> _Options:
+    lossless = picture.lossless if quality is None else quality == 100
+    return {"quality": quality or 90, "lossless": lossless, "exif": picture.exif or b""}
+
+
 def _profile_and_exif(picture: Picture) -> _Options:
     return {"icc_profile": picture.icc_profile, "exif": picture.exif or b""}
 
@@ -242,6 +253,8 @@ _OPTIONS: Final[Mapping[str, Callable[[Picture, int | None], _Options]]] = {
     "WEBP": _webp_options,
     "AVIF": _avif_options,
     "JPEG2000": _jpeg2000_options,
+    "HEIF": _heif_options,
+    "JXL": _jxl_options,
 }
 """What Pillow is told beside the pixels, by format."""
 

@@ -9,14 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mair_cli.errors import ImageError, UsageError
-from mair_cli.images.formats import FORMATS, extension_for, writable_format
+from mair_cli.images.formats import FORMATS, INSTALL_PLUGINS, extension_for, plugin_missing, writable_format
 from mair_cli.images.io import probe
 from mair_cli.jobs.naming import STANDARD_STREAM, Source, check_targets, companion, place
 from mair_cli.restore.signature import task_signed
 
 NOT_YET = {
-    **dict.fromkeys((".heic", ".heif", ".hif"), "HEIC"),
-    ".jxl": "JPEG XL",
     **dict.fromkeys(
         (".3fr", ".arw", ".cr2", ".cr3", ".dng", ".erf", ".fff", ".iiq", ".kdc", ".mef", ".mos", ".mrw"), "camera raw"
     ),
@@ -26,7 +24,7 @@ NOT_YET = {
 
 CONVERT = "convert to PNG, TIFF or JPEG first"
 
-_WITH_QUALITY = ("JPEG", "WEBP", "AVIF", "JPEG2000")
+_WITH_QUALITY = ("JPEG", "WEBP", "AVIF", "JPEG2000", "HEIF", "JXL")
 _SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))
 
 
@@ -81,12 +79,17 @@ class Job:
 
 def is_image_name(name: str) -> bool:
     """Whether a file in a folder is an image, going by its extension."""
-    return Path(name).suffix.lower() in FORMATS
+    form = FORMATS.get(Path(name).suffix.lower())
+    return form is not None and not plugin_missing(form)
 
 
 def not_yet_readable(path: Path) -> str | None:
-    """What a picture's format is called where it cannot be read yet, going by its extension; None for all else."""
-    return NOT_YET.get(path.suffix.lower())
+    """Why a picture cannot be read, and the way out, going by its extension; None where nothing speaks against it."""
+    extension = path.suffix.lower()
+    if extension in NOT_YET:
+        return f"{NOT_YET[extension]} is not supported yet: {CONVERT}"
+    form = FORMATS.get(extension)
+    return f"{form} needs a plug-in: {INSTALL_PLUGINS}" if form is not None and plugin_missing(form) else None
 
 
 def results_folder(output: str | None) -> Path | None:
@@ -147,7 +150,7 @@ def _job(source: Source, destination: Path, name: str, request: Request, count: 
     comparison = companion(destination) if request.compare else None
     unreadable = None if source.path is None else not_yet_readable(source.path)
     if unreadable is not None:
-        return Job(source, destination, name, problem=f"{unreadable} is not supported yet: {CONVERT}")
+        return Job(source, destination, name, problem=unreadable)
     try:
         for target in (destination, comparison):
             if target is not None:

@@ -30,8 +30,14 @@ def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (("x" * 5000,), "there are upscale, denoise"),
         (("frobnicate",), "there are upscale, denoise"),
         (("help", "frobnicate"), "there are upscale, denoise"),
-        (("upscale", "photo.png", "--scale", "3.5"), "--scale 3.5: give 2, 3 or 4."),
-        (("upscale", "photo.png", "--scale", "2x"), "--scale 2x: give 2, 3 or 4."),
+        (
+            ("upscale", "photo.png", "--scale", "0"),
+            "--scale 0: give a number above 0 and at most 16, such as 2, 3, 4 or 1.5.",
+        ),
+        (
+            ("upscale", "photo.png", "--scale", "2y"),
+            "--scale 2y: give a number above 0 and at most 16, such as 2, 3, 4 or 1.5.",
+        ),
         (("upscale", "photo.png", "--quality", "101"), "--quality: give 1-100"),
         (("upscale", "photo.png", "--threads", "many"), "--threads: give N"),
         (("upscale", "photo.png", "--sacle", "4"), "--scale"),
@@ -113,16 +119,23 @@ def test_compare_and_upscale_end_alike() -> None:
         assert mair("compare", "photo.png", *arguments).code == code
 
 
-def test_folders_say_what_was_left_out_and_the_way_out() -> None:
+def test_folders_say_what_was_left_out_and_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("d/a.png", "d/sub/b.png", "d/other/c.png"):
         photo(name, 5, 4)
     for name in ("x.heic", "y.CR2", "z.jxl"):
         Path("d", name).write_bytes(b"some picture")
+    monkeypatch.setattr("mair_cli.images.formats.importlib.util.find_spec", lambda name: None)
     ran = mair("upscale", "d", *TINY_X4)
     assert ran.code == 0
     lines = ran.err.splitlines()
-    (foreign,) = [line for line in lines if "x.heic" in line]
-    assert all(word in foreign for word in ("HEIC", "camera raw", "JPEG XL", "y.CR2", "z.jxl", "convert to PNG"))
+    for name, kind, way in (
+        ("x.heic", "HEIF", 'pip install "mair-cli[formats]"'),
+        ("z.jxl", "JXL", 'pip install "mair-cli[formats]"'),
+        ("y.CR2", "camera raw", "convert to PNG"),
+    ):
+        (foreign,) = [line for line in lines if name in line]
+        assert kind in foreign
+        assert way in foreign
     (subfolders,) = [line for line in lines if "--recursive" in line]
     assert "d/other" in subfolders
     assert "d/sub" in subfolders
@@ -131,11 +144,16 @@ def test_folders_say_what_was_left_out_and_the_way_out() -> None:
     ]
 
 
-def test_a_picture_of_a_format_to_come_fails_alone_and_says_what_to_do() -> None:
-    Path("x.HEIC").write_bytes(b"some picture")
-    ran = mair("upscale", "x.HEIC", "photo.png", *TINY_X4)
+def test_a_picture_of_a_format_to_come_fails_alone_and_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mair_cli.images.formats.importlib.util.find_spec", lambda name: None)
+    Path("y.CR2").write_bytes(b"some picture")
+    ran = mair("upscale", "y.CR2", "photo.png", *TINY_X4, "--skip-existing")
     assert ran.code == 1
-    assert "x.HEIC: HEIC is not supported yet: convert to PNG, TIFF or JPEG first" in ran.err
+    assert "y.CR2: camera raw is not supported yet: convert to PNG, TIFF or JPEG first" in ran.err
+    Path("x.HEIC").write_bytes(b"some picture")
+    ran = mair("upscale", "x.HEIC", "photo.png", *TINY_X4, "--skip-existing")
+    assert ran.code == 1
+    assert 'x.HEIC: HEIF needs a plug-in: pip install "mair-cli[formats]"' in ran.err
     assert "photo_mair_x4.png" in files()
 
 

@@ -13,7 +13,23 @@ from PIL import Image
 from mair_cli.errors import ImageError
 from mair_cli.images.io import Picture, read_picture, write_picture
 
-KINDS = ["png", "png16", "apng", "jpeg", "tiff", "tiff16", "webp", "webp animation", "gif", "ppm", "avif", "bmp", "jp2"]
+KINDS = [
+    "png",
+    "png16",
+    "apng",
+    "jpeg",
+    "tiff",
+    "tiff16",
+    "webp",
+    "webp animation",
+    "gif",
+    "ppm",
+    "avif",
+    "bmp",
+    "jp2",
+    "heif",
+    "jxl",
+]
 LIMIT = 4_000_000  # pixels: mutated headers must not make the test slow by being believed
 
 
@@ -111,7 +127,7 @@ def test_many_damaged_files_are_read_or_refused(kind: str) -> None:
 
 def test_every_cut_off_file_is_refused_or_was_whole_enough_to_show_all_pixels() -> None:
     """A prefix that can be read must show the same pixels: half a picture is never taken for a whole one."""
-    for kind in ("png", "png16", "tiff", "tiff16", "ppm", "bmp"):
+    for kind in ("png", "png16", "tiff", "tiff16", "ppm", "bmp", "heif", "jxl"):
         data = _seed_file(kind)
         whole = read_picture(io.BytesIO(data))
         assert isinstance(whole, Picture)
