@@ -12,6 +12,9 @@ Inputs are what training makes of an image: cropped to whole multiples of the sc
 is no SPAN for ×3. There the ×4 network is given the input of ×3, and what it makes of it is reduced to 3/4: to the
 network a bicubic ×3 input looks like any ×4 input, of a scene a third larger.
 
+With `--reduce 2` photographs are made two times smaller first, and the outputs, twice as large as the photographs, serve
+as images and as targets both: to a ×4 network a photograph of half a megapixel has but 32,000 pixels, soon known.
+
 Outputs are named like their images, as PNG; those that exist already are kept, so that an interrupted run goes on.
 """
 
@@ -76,9 +79,12 @@ def mean_output(teachers: Sequence[ncnn.Net], image: np.ndarray) -> np.ndarray:
     return np.mean(outputs, axis=0, dtype=np.float64)
 
 
-def teach(teachers: Sequence[ncnn.Net], image: np.ndarray, scale: int) -> np.ndarray:
-    """The target that goes with `image` ((H, W, 3) uint8), cropped to whole multiples of `scale`; uint8."""
-    output = mean_output(teachers, make_pair("", image, scale).low)
+def teach(teachers: Sequence[ncnn.Net], image: np.ndarray, scale: int, reduce: int | None = None) -> np.ndarray:
+    """The target that goes with `image` ((H, W, 3) uint8), cropped to whole multiples of what it is reduced by; uint8.
+
+    It is reduced by `scale` unless `reduce` says by what.
+    """
+    output = mean_output(teachers, make_pair("", image, reduce or scale).low)
     if scale == 3:
         output = matlab_bicubic(output, Fraction(3, 4))
     return (output * 255).round().clip(0, 255).astype(np.uint8)
@@ -110,18 +116,22 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder for the outputs, as in data.targets")
     parser.add_argument("--exclude", action="append", default=[], help="pattern of file names to leave out; repeatable")
     parser.add_argument("--models", type=Path, help="folder with spanx4_ch48.param …, instead of the package's")
+    parser.add_argument(
+        "--reduce", type=int, help="reduce images by this instead of the scale; names then begin so: d2_"
+    )
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
 
     paths = find_images(options.images, options.exclude)
-    targets = {options.output / f"{path.stem}.png": path for path in paths}
+    prefix = f"d{options.reduce}_" if options.reduce else ""
+    targets = {options.output / f"{prefix}{path.stem}.png": path for path in paths}
     if len(targets) < len(paths):
         raise SystemExit("some images have the same name: an output could not be told from another")
     teachers = load_teachers(options.models or packaged_models(), 2 if options.scale == 2 else 4, options.threads)
     options.output.mkdir(parents=True, exist_ok=True)
     for target, path in tqdm(targets.items(), unit="image"):
         if not target.exists():
-            save_png(target, teach(teachers, read_rgb8(path), options.scale))
+            save_png(target, teach(teachers, read_rgb8(path), options.scale, options.reduce))
 
 
 if __name__ == "__main__":

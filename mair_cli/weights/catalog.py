@@ -267,8 +267,8 @@ def _u_shaped() -> Iterator[ModelEntry]:
 _BUNDLED = (
     ("x2", "sr", 2, 258_908, "Set5 37.23 dB"),
     ("x3", "sr", 3, 265_403, "Set5 33.40 dB"),
-    ("x4", "sr", 4, 274_496, "Set5 31.19 dB"),
-    ("denoise", "denoise", 1, 255_443, "CBSD68 σ 25 30.81 dB"),
+    ("x4", "sr", 4, 497_136, "Set5 31.27 dB"),
+    ("denoise", "denoise", 1, 471_171, "CBSD68 σ 25 30.80 dB"),
 )
 
 
