@@ -12,7 +12,7 @@ Inputs are what training makes of an image: cropped to whole multiples of the sc
 is no SPAN for ×3. There the ×4 network is given the input of ×3, and what it makes of it is reduced to 3/4: to the
 network a bicubic ×3 input looks like any ×4 input, of a scene a third larger.
 
-With `--reduce 2` photographs are made two times smaller first, and the outputs, twice as large as the photographs, serve
+With `--reduce 2` photographs are halved first, and the outputs, twice as large as the photographs, serve
 as images and as targets both: to a ×4 network a photograph of half a megapixel has but 32,000 pixels, soon known.
 
 Outputs are named like their images, as PNG; those that exist already are kept, so that an interrupted run goes on.

@@ -71,8 +71,9 @@ def place(tmp_path: Path, photograph: npt.NDArray[np.uint8]) -> Path:
 
 
 RESULTS = {
-    "mair upscale photo.png": {"photo_mair_x4.png"},
-    "mair denoise": {"folder_mair_s25/a.png"},
+    "mair upscale photo.png --scale 4": {"photo_mair_x4.png"},
+    "mair upscale photo.png --scale 1.5": {"photo_mair_x1.5.png"},
+    "mair denoise": {"folder_mair_denoised/a.png"},
     "mair upscale docs": {"docs/images/lighthouse_mair_x4.png", "docs/images/lighthouse_mair_x4_compare.png"},
 }
 """What commands of the README write, by how they begin."""

@@ -80,6 +80,7 @@ def test_the_reference_computes_doubles_as_doubles() -> None:
         assert float((by_numba(nudged) - exact(nudged)).abs().max()) < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_compiled_network_is_one_graph_and_computes_the_same(name: str) -> None:
     network, image = network_and_image(name)
