@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from mair_cli.errors import UsageError
 from mair_cli.restore.flat import within_neighbours
-from mair_cli.restore.pictures import resized
+from mair_cli.restore.pictures import resized, share
 from mair_cli.restore.restorer import Restorer
 from mair_cli.restore.settings import Levels, RunSettings
 from mair_cli.restore.sizes import TargetSize, passes
@@ -61,7 +61,7 @@ class SizedRestorer:
 
     def enlargement(self, width: int, height: int) -> int:
         """How much larger than the input the picture becomes before it is reduced."""
-        return int(np.prod(self._passes(width, height)))
+        return math.prod(self._passes(width, height))
 
     def output_size(self, width: int, height: int) -> tuple[int, int]:
         """Width and height of the result."""
@@ -80,14 +80,7 @@ class SizedRestorer:
         result = image
         for number, scale in enumerate(scales):
             told = levels if number == 0 else Levels(sigma=0.0)
-            larger = self._network(scale)(result, levels=told, progress=_part(progress, number, len(scales)))
+            larger = self._network(scale)(result, levels=told, progress=share(progress, number, len(scales)))
             result = within_neighbours(larger, result)
         wide, high = self.output_size(width, height)
         return resized(result, wide, high)
-
-
-def _part(progress: Progress | None, number: int, count: int) -> Progress | None:
-    """Progress of one pass as part of all."""
-    if progress is None or count == 1:
-        return progress
-    return lambda done, total: progress(number * total + done, count * total)
