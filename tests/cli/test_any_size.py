@@ -26,6 +26,29 @@ def test_any_size_gives_names_sizes_and_skipping_that_follow() -> None:
     assert b"a_mair_20x.png" in again.out
 
 
+def test_reports_name_the_network_that_ran() -> None:
+    photo("a.png", 21, 16)
+    photo("b.png", 8, 6)
+    for more in (("--dry-run",), ("-v",), ("--json", "--overwrite")):
+        ran = mair("upscale", "a.png", "b.png", "--size", "40x", *more)
+        assert ran.code == 0, ran.err
+        if "-v" in more:
+            assert "16 → 40×30, mair-lite-x2, " in ran.err
+    assert [record["model"] for record in ran.records] == ["mair-lite-x2", "mair-lite-x2 + mair-lite-x3"]
+
+
+def test_a_picture_too_small_for_the_box_fails_alone() -> None:
+    photo("d/a.png", 2, 2)
+    photo("d/b.png", 16, 12)
+    for more in (("--dry-run",), ()):
+        ran = mair("upscale", "d", "--size", "40x", "--json", *more)
+        assert ran.code == 1
+        states = {Path(str(record["input"])).name: record["status"] for record in ran.records}
+        assert states == {"a.png": "failed", "b.png": "planned" if more else "done"}
+        assert "a.png: 2×2 pixels to 40x: ×20 is more than ×4 twice over" in " ".join(ran.err.split())
+    assert mair("upscale", "d", "--model", "mair-lite-x2", "--scale", "5").code == 2
+
+
 def test_twice_as_large_by_any_words_is_the_same_file() -> None:
     photo("a.png", 21, 16)
     written = []
