@@ -21,6 +21,7 @@ class Writer:
     Attributes:
         extensions: those it is known by, the first one is given to new files.
         dtypes: types of samples, from the plainest to the deepest.
+        bits: most bits that are kept of a uint16 sample.
         alpha, icc, exif: whether it holds transparency, a colour profile, EXIF data.
         metadata: which others it holds, of "dpi", "xmp", "iptc", "texts" and "comment" (one text).
         frames: whether it holds several pictures.
@@ -30,6 +31,7 @@ class Writer:
 
     extensions: tuple[str, ...]
     dtypes: tuple[str, ...] = ("uint8",)
+    bits: int = 16
     alpha: bool = True
     icc: bool = True
     exif: bool = True
@@ -62,7 +64,7 @@ WRITERS: Final[Mapping[str, Writer]] = MappingProxyType(
         "PPM": Writer((".ppm", ".pgm", ".pnm", ".pbm"), _DEEP, alpha=False, icc=False, exif=False),
         "JPEG2000": Writer((".jp2", ".j2k", ".jpx", ".jpf"), icc=False, exif=False, feature="jpg_2000"),
         "TGA": Writer((".tga",), icc=False, exif=False, largest=65535),
-        "HEIF": Writer((".heic", ".heif", ".hif"), metadata=frozenset({"xmp"}), largest=16384),
+        "HEIF": Writer((".heic", ".heif", ".hif"), _DEEP, bits=10, metadata=frozenset({"xmp"}), largest=16384),
         "JXL": Writer((".jxl",), icc=False, metadata=frozenset({"xmp"})),
     }
 )
@@ -145,7 +147,7 @@ def default_format(source_format: str, lossless: bool, *, dtype: str = "uint8", 
 
     PNG for lossless or unknown inputs, and where the own format can hold no profile; the input's own format otherwise.
     An animation keeps its format, since few hold one, and so do samples that PNG cannot hold (floats: TIFF); deep
-    samples never go to a format of 8 bits.
+    samples never go to a format of fewer bits.
 
     Args:
         source_format: name of the input's format, as in `Picture.format`.
@@ -159,7 +161,9 @@ def default_format(source_format: str, lossless: bool, *, dtype: str = "uint8", 
         return own
     if dtype == "float32":
         return "TIFF"
-    keeps = writer is not None and dtype in writer.dtypes and writer.icc and writer.exif and _available(writer)
+    deep = dtype == "uint16"
+    holds = writer is not None and dtype in writer.dtypes and not (deep and writer.bits < 16)
+    keeps = holds and writer is not None and writer.icc and writer.exif and _available(writer)
     if lossless or not keeps:
         return "PNG"
     return own
