@@ -143,7 +143,7 @@ def _restore(
     if job.ground_truth is not None:
         outcome.measurement = _measured(restored, job.ground_truth, treatment.task, border)
     if job.comparison is not None:
-        _write_comparison(first, restored, job, restorer.model_name)
+        _write_comparison(first, restored, job, outcome.model)
 
 
 class _Watch:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from calling import mair, photo, settle
+
+from mair_cli.jobs.side_by_side import Panel, side_by_side
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +38,19 @@ def test_reports_name_the_network_that_ran() -> None:
         if "-v" in more:
             assert "16 → 40×30, mair-lite-x2, " in ran.err
     assert [record["model"] for record in ran.records] == ["mair-lite-x2", "mair-lite-x2 + mair-lite-x3"]
+
+
+def test_the_side_by_side_picture_names_all_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels: list[str] = []
+
+    def noted(panels: list[Panel]) -> Any:
+        labels.extend(panel.caption for panel in panels)
+        return side_by_side(panels)
+
+    monkeypatch.setattr("mair_cli.jobs.batch.side_by_side", noted)
+    photo("a.png", 8, 6)
+    assert mair("upscale", "a.png", "--scale", "5", "--compare").code == 0
+    assert labels == ["input, bicubic x5", "restored, mair-lite-x2 + mair-lite-x3"]
 
 
 def test_a_picture_too_small_for_the_box_fails_alone() -> None:
