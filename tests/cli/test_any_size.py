@@ -53,6 +53,19 @@ def test_the_side_by_side_picture_names_all_networks(monkeypatch: pytest.MonkeyP
     assert labels == ["input, bicubic x5", "restored, mair-lite-x2 + mair-lite-x3"]
 
 
+def test_results_of_any_size_are_measured_against_ground_truth_of_theirs() -> None:
+    photo("a.png", 20, 16)
+    photo("truth.png", 30, 24)
+    photo("other.png", 40, 32)
+    (record,) = mair("upscale", "a.png", "--scale", "1.5", "--gt", "truth.png", "--json").records
+    figure = record["psnr"]
+    assert isinstance(figure, float)
+    assert figure > 15
+    ran = mair("upscale", "a.png", "--size", "30x", "--gt", "other.png")
+    assert ran.code == 1
+    assert "do not belong together" in ran.err
+
+
 def test_a_picture_too_small_for_the_box_fails_alone() -> None:
     photo("d/a.png", 2, 2)
     photo("d/b.png", 16, 12)
