@@ -43,6 +43,9 @@ class ImageRestorer(typing.Protocol):
     def output_size(self, width: int, height: int) -> tuple[int, int]:
         """Width and height of the result."""
 
+    def networks_for(self, width: int, height: int) -> Sequence[ImageRestorer]:
+        """The networks that restore a picture of this size, in order."""
+
     def levels(self, image: npt.NDArray[np.generic], *, file_quality: int | None = None) -> Levels:
         """What the network is told of an image."""
 

@@ -115,6 +115,10 @@ class Restorer:
         """Width and height of a picture's result."""
         return width * self.scale, height * self.scale
 
+    def networks_for(self, width: int, height: int) -> tuple[Restorer, ...]:
+        """What restores a picture of this size: always itself alone."""
+        return (self,)
+
     @property
     def takes_sigma(self) -> bool:
         """Whether the network is told the noise level."""
