@@ -34,7 +34,7 @@ function makeSlider(viewer) {
     button.addEventListener("click", () => {
       const zoom = Number(button.dataset.zoom);
       stage.style.width = zoom ? zoom * stage.dataset.width + "px" : "";
-      stage.style.maxWidth = zoom ? "none" : "100%";
+      stage.style.maxWidth = zoom ? "none" : stage.dataset.fit ?? "100%";
       stage.classList.toggle("sharp", zoom > 1);
       for (const other of viewer.querySelectorAll(".zoom button")) other.setAttribute("aria-pressed", other === button);
     });
