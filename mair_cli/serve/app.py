@@ -28,7 +28,7 @@ from mair_cli.serve.orders import BusyError, Order, OrderBook
 from mair_cli.serve.wishes import FIELDS, Wishes, read_wishes
 
 _UNNAMED: Final = "picture"
-_FORM_TYPES: Final = ("multipart/form-data", "application/x-www-form-urlencoded")
+_FORM_TYPE: Final = "multipart/form-data"  # curl calls every body that it is given a form of the other type
 
 
 class Endpoints:
@@ -130,7 +130,7 @@ class Endpoints:
         """The order that a request makes, by a form or with the picture as its body and the rest in the address."""
         folder = self.book.new_folder()
         try:
-            is_form = request.headers.get("content-type", "").startswith(_FORM_TYPES)
+            is_form = request.headers.get("content-type", "").startswith(_FORM_TYPE)
             receive = self._take_form if is_form else self._take_body
             name, wishes = await receive(request, folder / "picture")
         except BaseException:
@@ -224,7 +224,9 @@ def _result(order: Order, background: BackgroundTask | None = None) -> Response:
 
 
 def _saved_as(name: str) -> dict[str, str]:
-    return {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}"}
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "._- ()") else "_" for c in name)  # for older clients
+    exact = f"; filename*=UTF-8''{quote(name, safe='')}" if plain != name else ""
+    return {"Content-Disposition": f'attachment; filename="{plain}"{exact}'}
 
 
 def _copy(upload: UploadFile, target: Path) -> None:
