@@ -6,6 +6,7 @@ Only on a CPU, in float32, where numba works. Results are the same for any numbe
 from __future__ import annotations
 
 import threading
+from functools import cached_property
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -28,6 +29,10 @@ _PROGRAM_BYTES: Final = 64 << 20
 _KEPT_BYTES: Final = 512 << 20
 """Larger arrays are given back after use."""
 _LINE: Final = 16  # floats of a cache line
+_PROBE: Final = 64
+"""Side of the image whose program tells how much memory a pixel takes; a multiple of every `size_multiple`."""
+_COPIES: Final = 4
+"""Of the result at most, while it is taken out, put together and shuffled."""
 
 
 class _Prepared(NamedTuple):
@@ -68,6 +73,13 @@ class InferenceForm:
         return self._network.exit(colours, residual)[
             :, :, : image.shape[2] * self._network.scale, : image.shape[3] * self._network.scale
         ]
+
+    @cached_property
+    def memory_per_pixel(self) -> int:
+        """Bytes per input pixel at the peak, as `Network.memory_per_pixel` estimates them for the network itself."""
+        colors = self._network.config.colors
+        within = self._prepare(colors + len(self._network.levels), _PROBE, _PROBE, 1).program.size / _PROBE**2
+        return int((within + _COPIES * colors * self._network.scale**2) * np.dtype(np.float32).itemsize)
 
     def _one(self, pixels: Tensor) -> Tensor:
         """One image (C, H, W) through the program for its size."""

@@ -99,7 +99,10 @@ class Program:
             if room >= size:
                 self._free[number] = (place + size, room - size)
                 return place
-        place, self.size = self.size, self.size + size
+        place = self.size
+        if self._free and sum(self._free[-1]) == place:  # grows by what is missing
+            place, _ = self._free.pop()
+        self.size = place + size
         return place
 
     def _release(self, place: int, size: int) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import inspect
 import logging
 import os
-from collections.abc import Callable
 from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import numpy.typing as npt
 import torch
@@ -20,6 +19,7 @@ from mair_cli.errors import ImageError, MairError, UsageError, WeightsNotFoundEr
 from mair_cli.images.io import Animation, read_picture, writable_format, write_picture
 from mair_cli.networks import set_backend
 from mair_cli.networks.levels import known_levels
+from mair_cli.networks.network import Network
 from mair_cli.restore.ensemble import ensemble as mean_of_views
 from mair_cli.restore.loading import file_of
 from mair_cli.restore.noise_estimate import estimate_noise
@@ -39,6 +39,9 @@ from mair_cli.tasks import TASKS
 from mair_cli.weights import cache, catalog, choice
 from mair_cli.weights.catalog import ModelEntry
 from mair_cli.weights.checkpoint import load_network
+
+if TYPE_CHECKING:
+    from mair_cli.inference.form import InferenceForm
 
 logger = logging.getLogger(__name__)
 
@@ -289,7 +292,7 @@ class Restorer:
             raise UsageError(f"{self.model_name} cannot be told of JPEG compression: it is no network for {self.task}.")
 
     @cached_property
-    def _computes(self) -> Callable[..., Tensor]:
+    def _computes(self) -> Network | InferenceForm:
         """The network, or its inference form where that serves; made for the first picture, not for a dry run."""
         serves = self.device.type == "cpu" and self.backend == "numba" and self.settings.precision == "fp32"
         if not serves:
@@ -346,7 +349,7 @@ class Restorer:
             width,
             height,
             tiles if choice.tile else "whole",
-            pixels * self.network.memory_per_pixel >> 20,
+            pixels * self._computes.memory_per_pixel >> 20,
             free_memory(self.device) >> 20,
         )
 
@@ -354,7 +357,7 @@ class Restorer:
         return choose_tile(
             height,
             width,
-            bytes_per_pixel=self.network.memory_per_pixel,
+            bytes_per_pixel=self._computes.memory_per_pixel,
             free=free_memory(self.device),
             on_cpu=self.device.type == "cpu",
             side=None if self.settings.tile == "auto" else self.settings.tile,
