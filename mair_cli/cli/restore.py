@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import platform
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from mair_cli.cli import console, interrupts
 from mair_cli.cli.options import RestoreOptions
-from mair_cli.cli.restore_report import Report
+from mair_cli.cli.restore_cluster import check_cluster_options, cluster_run, weights_here
+from mair_cli.cli.restore_report import Report, record
 from mair_cli.cli.values import check_choice, check_exclusive, go_offline
 from mair_cli.errors import ImageError, UsageError
 from mair_cli.restore.settings import RunSettings
@@ -19,11 +21,14 @@ from mair_cli.restore.sizes import TargetSize
 from mair_cli.tasks import Task, find_task
 
 if TYPE_CHECKING:
+    from mair_cli.jobs.batch import Treatment
+    from mair_cli.jobs.manifest import Manifest
     from mair_cli.jobs.naming import Found, Source
     from mair_cli.jobs.plan import Job
     from mair_cli.restore.any_size import SizedRestorer
     from mair_cli.restore.pictures import AlphaChoice
     from mair_cli.restore.restorer import Restorer
+    from mair_cli.store.remote import Place
 
 STREAM = "-"
 
@@ -43,6 +48,13 @@ def restore(options: RestoreOptions, settings: Mapping[str, object], **more: obj
     run = RunSettings.of({**settings, **more})
     _check(options, run)
     go_offline(options.offline)
+    with weights_here(run) as here:
+        return _restore(options, here)
+
+
+def _restore(options: RestoreOptions, run: RunSettings) -> int:
+    from mair_cli.jobs.plan import check_writable_places
+
     found = _collect(options, _task(run).name)
     _tell_left_out(found)
     report = Report(
@@ -57,7 +69,7 @@ def restore(options: RestoreOptions, settings: Mapping[str, object], **more: obj
     for name, reason in (*found.problems, *refused):
         report.failed(name, f"{name}: {reason}")
     jobs = [job for job in jobs if job.problem is None]
-    restorer = _load(run) if restorer is None else restorer
+    restorer = _load(_on_this_machine(options, run)) if restorer is None else restorer
     console.note(restorer.description)
     _warn_of_other_level(restorer)
     if options.dry_run:
@@ -67,7 +79,13 @@ def restore(options: RestoreOptions, settings: Mapping[str, object], **more: obj
     for job in jobs:
         if job.skip:
             report.skipped(job)
-    _run([job for job in jobs if not job.skip], restorer, options, report)
+    todo = [job for job in jobs if not job.skip]
+    check_writable_places(todo)
+    with _manifest(options, todo) as manifest:
+        if options.cluster is None:
+            _run(todo, restorer, options, report, manifest)
+        else:
+            _run_on_cluster(todo, run, options, report, manifest)
     report.summary()
     return report.exit_code
 
@@ -92,7 +110,7 @@ def _tell_left_out(found: Found) -> None:
     from mair_cli.jobs.naming import listed
     from mair_cli.jobs.plan import not_yet_readable
 
-    pictures: dict[str, list[Path]] = {}
+    pictures: dict[str, list[Place]] = {}
     for path in found.ignored:
         if (reason := not_yet_readable(path)) is not None:
             pictures.setdefault(reason, []).append(path)
@@ -115,8 +133,7 @@ def _check(options: RestoreOptions, run: RunSettings) -> None:
     """Refuse what does not go together before anything slow is imported."""
     check_exclusive(overwrite=options.overwrite, skip_existing=options.skip_existing)
     check_choice("--alpha", options.alpha, ("model", "resize", "drop"))
-    if run.weights is not None and not Path(run.weights).is_file():
-        raise UsageError(f"--weights {run.weights}: no such file.")
+    check_cluster_options(options)
     if STREAM in options.inputs:
         if sys.stdin.isatty():
             raise UsageError("- reads an image from standard input, but that is the terminal: pipe a file into it.")
@@ -149,6 +166,7 @@ def _scale(run: RunSettings) -> int:
 
 def _plan(options: RestoreOptions, run: RunSettings, sources: Sequence[Source], scale: int) -> list[Job]:
     from mair_cli.jobs.plan import Request, plan
+    from mair_cli.store.remote import parse_place
 
     return plan(
         sources,
@@ -158,7 +176,7 @@ def _plan(options: RestoreOptions, run: RunSettings, sources: Sequence[Source], 
             format=options.format,
             quality=options.quality,
             compare=options.compare,
-            ground_truth=options.gt,
+            ground_truth=None if options.gt is None else parse_place(options.gt),
             overwrite=options.overwrite,
             skip_existing=options.skip_existing,
             protected=() if run.weights is None else (Path(run.weights),),
@@ -204,15 +222,65 @@ def _warn_of_other_level(restorer: Restorer | SizedRestorer) -> None:
         console.warn(f"{entry.name} is made for --sigma {entry.sigma:g} only, and restores as if that had been given.")
 
 
-def _run(jobs: Sequence[Job], restorer: Restorer | SizedRestorer, options: RestoreOptions, report: Report) -> None:
-    from mair_cli.jobs.batch import Streams, Treatment, restore_job
+def _on_this_machine(options: RestoreOptions, run: RunSettings) -> RunSettings:
+    """How this process loads the network: where a cluster restores, only to see that it can be loaded."""
+    return run if options.cluster is None else run.with_(device="cpu", backend="auto", precision="fp32", threads=None)
 
-    treatment = Treatment(
+
+def _manifest(options: RestoreOptions, jobs: Sequence[Job]) -> AbstractContextManager[Manifest | None]:
+    if not jobs or (options.manifest is None and options.cluster is None):
+        return nullcontext()
+    from mair_cli.jobs.manifest import Manifest, default_manifest
+    from mair_cli.store.remote import parse_place
+
+    if options.manifest is not None:
+        return Manifest(parse_place(options.manifest))
+    return Manifest(default_manifest(None if options.output is None else parse_place(options.output), jobs))
+
+
+def _treatment(options: RestoreOptions, report: Report) -> Treatment:
+    from mair_cli.jobs.batch import Treatment
+
+    return Treatment(
         task=report.task.name,
         alpha=cast("AlphaChoice", options.alpha),
         quality=options.quality,
         max_pixels=options.max_pixels,
     )
+
+
+def _run_on_cluster(
+    jobs: Sequence[Job], run: RunSettings, options: RestoreOptions, report: Report, manifest: Manifest | None
+) -> None:
+    from mair_cli.jobs.cluster import connected
+
+    if not jobs:
+        return
+    finished = 0
+    try:
+        with connected(options.cluster or "local"), console.progress("images", len(jobs), "image") as images:
+            for done in cluster_run(options, run, _treatment(options, report)).outcomes(jobs):
+                interrupts.check()
+                report.done(done.outcome, done.engine)
+                if manifest is not None:
+                    manifest.add({**record(done.outcome, done.engine, report.task), "node": done.node})
+                finished += 1
+                images.advance()
+    except KeyboardInterrupt:
+        console.note(f"{finished} of {len(jobs)} images were finished.")
+        raise
+
+
+def _run(
+    jobs: Sequence[Job],
+    restorer: Restorer | SizedRestorer,
+    options: RestoreOptions,
+    report: Report,
+    manifest: Manifest | None,
+) -> None:
+    from mair_cli.jobs.batch import Streams, restore_job
+
+    treatment = _treatment(options, report)
     streams = Streams(sys.stdin.buffer, console.out_bytes)
     finished = 0
     try:
@@ -227,6 +295,8 @@ def _run(jobs: Sequence[Job], restorer: Restorer | SizedRestorer, options: Resto
                     outcome = restore_job(job, restorer, treatment, streams, advance)
                 interrupts.check()
                 report.done(outcome, restorer)
+                if manifest is not None:
+                    manifest.add({**record(outcome, restorer, report.task), "node": platform.node()})
                 finished += 1
                 if images is not None:
                     images.advance()

@@ -231,7 +231,7 @@ def test_lack_of_memory_fails_that_picture_only(
 
 def test_a_file_that_ends_early_is_restored_as_far_as_it_is(enlarger: Restorer, picture: Callable[..., Source]) -> None:
     source = picture("a.png", 40, 40)
-    assert source.path is not None
+    assert isinstance(source.path, Path)
     whole = source.path.read_bytes()
     source.path.write_bytes(whole[: len(whole) * 9 // 10])
     outcome = run(Job(source, Path("out.png"), "PNG"), enlarger, Treatment())

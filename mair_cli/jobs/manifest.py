@@ -1,0 +1,103 @@
+"""What became of each picture of a run, a JSON line each, in a file that later runs go on with."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Final
+
+from mair_cli.errors import UsageError
+from mair_cli.jobs.plan import Job
+from mair_cli.store.remote import Address, Place, check_writable
+
+_PUT_EVERY: Final = 30.0  # seconds; object stores cannot append, so the whole is put again
+_PUT_SHARE: Final = 20  # and at most one part in so many of the time goes into that
+_LARGEST: Final = 8 << 30
+
+NAME: Final = "mair_manifest.jsonl"
+
+
+def default_manifest(output: Place | None, jobs: Sequence[Job]) -> Place:
+    """The manifest beside an output folder, or in the folder of results that have none of their own."""
+    if output is not None and output.name and not output.suffix:
+        return output.with_name(f"{output.name}_{NAME}")
+    if isinstance(output, Address) and not output.name:
+        return output / NAME  # a bucket has nothing beside it
+    first = jobs[0].destination
+    if first is None:
+        raise UsageError("`manifest`: results on standard output have none.")
+    depth = 0 if jobs[0].source.folder is None else len(jobs[0].source.within.parents) - 1
+    folder = first.parent
+    for _ in range(depth):
+        folder = folder.parent
+    return folder / NAME if jobs[0].source.folder is None or not folder.name else _beside(folder)
+
+
+def _beside(folder: Place) -> Place:
+    return folder.with_name(f"{folder.name}_{NAME}")
+
+
+class Manifest:
+    """Appends lines; to be closed, best as a context. A line that a killed process left unfinished stays alone."""
+
+    def __init__(self, place: Place) -> None:
+        """Open it, with what earlier runs wrote. Raises UsageError where that is not possible."""
+        self._place = place
+        self._put_at, self._put_took = time.monotonic(), 0.0
+        try:
+            self._file = self._fetched(place) if isinstance(place, Address) else self._opened(place)
+            if self._file.seek(0, os.SEEK_END):
+                self._file.seek(-1, os.SEEK_END)
+                if self._file.read(1) != b"\n":
+                    self._file.write(b"\n")
+        except OSError as error:
+            raise UsageError(f"`manifest` {place}: {error.strerror or error}.") from error
+
+    @staticmethod
+    def _opened(path: Path) -> IO[bytes]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("a+b")
+
+    @staticmethod
+    def _fetched(address: Address) -> IO[bytes]:
+        check_writable(address.parent)
+        file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
+        if address.kind() is not None:
+            file.write(address.read(_LARGEST))
+        return file
+
+    def add(self, values: Mapping[str, object]) -> None:
+        """Append a line. Raises OSError."""
+        self._file.seek(0, os.SEEK_END)
+        self._file.write(json.dumps(values).encode() + b"\n")
+        self._file.flush()
+        pause = max(_PUT_EVERY, _PUT_SHARE * self._put_took)
+        if isinstance(self._place, Address) and time.monotonic() - self._put_at > pause:
+            self._put(self._place)
+
+    def close(self) -> None:
+        """Put what is missing, and close. Raises OSError."""
+        try:
+            if isinstance(self._place, Address):
+                self._put(self._place)
+        finally:
+            self._file.close()
+
+    def _put(self, address: Address) -> None:
+        started = time.monotonic()
+        self._file.seek(0)
+        address.write(self._file.read())
+        self._put_at = time.monotonic()
+        self._put_took = self._put_at - started
+
+    def __enter__(self) -> Manifest:
+        """Itself."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Close it."""
+        self.close()
