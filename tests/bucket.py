@@ -7,7 +7,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -44,9 +44,17 @@ def use(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
 
 @contextmanager
 def troubled_server(
-    status: int, code: str, only: str = "", behind: str | None = None, delay: float = 0
+    status: int,
+    code: str,
+    only: str = "",
+    behind: str | None = None,
+    delay: float = 0,
+    told: Callable[[str, int], None] = lambda path, port: None,
 ) -> Iterator[tuple[str, list[str]]]:
-    """A server that answers with an error, late, where a path ends with `only`, and passes all else on; paths seen."""
+    """A server that answers with an error, late, where a path ends with `only`, and passes all else on; paths seen.
+
+    `told` hears of each path before it is answered, and of the port from which it was asked.
+    """
     seen: list[str] = []
     trouble = f"<Error><Code>{code}</Code><Message>{code}</Message></Error>".encode()
 
@@ -55,10 +63,12 @@ def troubled_server(
 
         def answer(self) -> None:
             seen.append(self.path)
+            told(self.path.partition("?")[0], self.client_address[1])
             number, headers, content = status, [("Content-Length", str(len(trouble)))], trouble
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             if behind is not None and not self.path.partition("?")[0].endswith(only):
                 given = {name: value for name, value in self.headers.items() if name != "Content-Length"}
+                given.setdefault("Content-Type", "application/octet-stream")  # else urllib says that it is a form
                 passed = urllib.request.Request(behind + self.path, body or None, given, method=self.command)
                 try:
                     with urllib.request.urlopen(passed) as reply:

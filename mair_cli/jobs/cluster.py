@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from mair_cli.errors import MairError, UsageError
-from mair_cli.jobs.cluster_worker import Attempts, Done, Load, RestoringActor
+from mair_cli.jobs.cluster_worker import Desk, Done, Load, RestoringActor
 from mair_cli.jobs.plan import Job
 
 if TYPE_CHECKING:
@@ -66,7 +66,6 @@ def connected(address: str) -> Iterator[None]:
         UsageError: it is not installed, or nothing answers.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody asked for reports to be sent
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # of this process; what matters comes as an exception
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_gcs_rpc_server_connect_timeout_s", _CONNECT_SECONDS)
     try:
@@ -160,7 +159,7 @@ class ClusterRun:
         share = share_out(self.settings, nodes, gpus=self.run.device not in ("cpu", "mps"))
         actors = min(share.actors, len(jobs))
         log.info("%d actors of %d threads and %d GPUs on %d nodes", actors, share.threads, share.gpus, len(nodes))
-        load = ray.put(Load.of(self.run.with_(threads=share.threads), self.treatment, self.files))
+        load = Load.of(self.run.with_(threads=share.threads), self.treatment, self.files)
         try:
             for start in range(0, len(jobs), _WAVE):
                 yield from self._wave(jobs[start : start + _WAVE], load, Share(actors, share.threads, share.gpus))
@@ -168,18 +167,20 @@ class ClusterRun:
             raise MairError(f"The cluster cannot go on: {_cause(error)}") from error
 
     @staticmethod
-    def _wave(jobs: Sequence[Job], load: object, share: Share) -> Iterator[Done]:
+    def _wave(jobs: Sequence[Job], load: Load, share: Share) -> Iterator[Done]:
         import ray
 
         _quieten()
         here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
             ray.get_runtime_context().get_node_id(), soft=True
         )
-        attempts = ray.remote(Attempts).options(num_cpus=0, scheduling_strategy=here).remote()
+        # Where its own node dies, another takes it over, and counts anew.
+        lasting = {"max_restarts": -1, "max_task_retries": -1}
+        desk = ray.remote(Desk).options(num_cpus=0, scheduling_strategy=here, **lasting).remote(load)
         rows = [{"index": index, "job": pickle.dumps(job)} for index, job in enumerate(jobs)]
         done = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
             RestoringActor,
-            fn_constructor_args=(load, attempts),
+            fn_constructor_args=(desk,),
             compute=ray.data.ActorPoolStrategy(size=share.actors, max_tasks_in_flight_per_actor=_IN_FLIGHT),
             num_cpus=share.threads,
             num_gpus=share.gpus,
@@ -189,7 +190,7 @@ class ClusterRun:
                 yield from map(pickle.loads, batch["done"])
         finally:
             with suppress(ray.exceptions.RayError):
-                ray.kill(attempts)
+                ray.kill(desk)
 
 
 def _quieten() -> None:
@@ -204,10 +205,10 @@ def _quieten() -> None:
 
 
 def _cause(error: BaseException) -> str:
-    """The innermost reason that Ray tells, in a line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    """The innermost reason that Ray tells, in a line; advice on its own settings is left out."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and "ray.data." not in line]
     told = [line for line in lines if line.startswith("mair_cli.errors.")]
-    return told[-1].partition(": ")[2] if told else (lines[0] if lines else type(error).__name__)
+    return told[-1].partition(": ")[2] if told else (lines[-1] if lines else type(error).__name__)
 
 
 def _first_line(error: BaseException) -> str:

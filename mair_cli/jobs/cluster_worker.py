@@ -11,6 +11,7 @@ import pickle
 import platform
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -54,19 +55,23 @@ class Load:
         weights: name and content of the file that `run.weights` names.
         published: names and contents of the published weights that the choice of a model may fall on, so that it falls
             on the same one on every machine.
+        cwd: the driver's folder.
     """
 
     run: RunSettings
     treatment: Treatment
     weights: tuple[str, bytes] | None
     published: Mapping[str, bytes]
+    cwd: str
 
     @classmethod
     def of(cls, run: RunSettings, treatment: Treatment, published: Mapping[str, Path]) -> Load:
         """Read the files. Raises OSError."""
         path = None if run.weights is None else Path(run.weights)
         weights = None if path is None else (path.name, path.read_bytes())
-        return cls(run, treatment, weights, {name: file.read_bytes() for name, file in published.items()})
+        return cls(
+            run, treatment, weights, {name: file.read_bytes() for name, file in published.items()}, str(Path.cwd())
+        )
 
     def unpacked(self, folder: Path) -> RunSettings:
         """Write the files into a folder, which becomes the cache of this process; the settings that name them."""
@@ -82,11 +87,19 @@ class Load:
         return self.run.with_(weights=path)
 
 
-class Attempts:
-    """Counts how often each picture was begun and not finished. An actor of its own, which outlives those that work."""
+class Desk:
+    """Hands out the load, and counts how often each picture was begun and not finished.
 
-    def __init__(self) -> None:
+    An actor of its own beside the driver, which outlives those that work.
+    """
+
+    def __init__(self, load: Load) -> None:
+        self._load = load
         self._begun: dict[int, int] = {}
+
+    def load(self) -> Load:
+        """What an actor needs."""
+        return self._load
 
     def begin(self, index: int) -> int:
         """How often, this time included."""
@@ -101,13 +114,8 @@ class Attempts:
 class RestoringActor:
     """A network, loaded once, that restores one picture after the other."""
 
-    def __init__(self, load: Any, attempts: Any) -> None:  # noqa: ANN401 - Ray's references
-        """Load the network.
-
-        Args:
-            load: reference of a `Load`.
-            attempts: handle of an `Attempts` actor.
-        """
+    def __init__(self, desk: Any) -> None:  # noqa: ANN401 - Ray's handle
+        """Load the network; `desk` is the handle of a `Desk`."""
         import ray
 
         host_process.share_processors()
@@ -115,11 +123,13 @@ class RestoringActor:
         from mair_cli.restore.any_size import SizedRestorer
         from mair_cli.restore.restorer import Restorer
 
-        given: Load = ray.get(load) if isinstance(load, ray.ObjectRef) else load
+        given: Load = ray.get(desk.load.remote())
+        with suppress(OSError):  # relative names are those of files that all machines share
+            os.chdir(given.cwd)
         self._folder = tempfile.TemporaryDirectory(prefix="mair-actor-")
         run = given.unpacked(Path(self._folder.name))
         self._restorer = Restorer(run) if run.size is None else SizedRestorer(run)
-        self._treatment, self._attempts = given.treatment, attempts
+        self._treatment, self._desk = given.treatment, desk
         self._engine = Engine(self._restorer.model_name, self._restorer.backend, str(self._restorer.device))
         self._node = platform.node()
 
@@ -128,9 +138,9 @@ class RestoringActor:
         import ray
 
         index, job = int(row["index"]), pickle.loads(row["job"])
-        attempt = ray.get(self._attempts.begin.remote(index))
+        attempt = ray.get(self._desk.begin.remote(index))
         outcome = self._outcome(job, attempt)
-        ray.get(self._attempts.end.remote(index))
+        ray.get(self._desk.end.remote(index))
         return {"done": pickle.dumps(Done(outcome, self._engine, self._node))}
 
     def _outcome(self, job: Job, attempt: int) -> Outcome:

@@ -50,7 +50,7 @@ class Search:
         return wanted
 
     def _expand_address(self, place: Place) -> list[Place]:
-        """The address, if there is something; its last part may be a pattern. Raises UsageError, see `naming.collect`."""
+        """The address, if there is something; its last part may be a pattern. Raises UsageError."""
         assert isinstance(place, Address)
         try:
             kind = place.kind()
@@ -69,7 +69,7 @@ class Search:
         return list(matches)
 
     def within(self, place: Place) -> Sequence[Place] | None:
-        """Images in a folder; None for what is none. Raises UsageError, see `naming.collect`."""
+        """Images in a folder; None for what is none. Raises UsageError."""
         if not isinstance(place, Address):
             return self.walk(place) if place.is_dir() else None
         if self._kinds.get(place) != "folder":
