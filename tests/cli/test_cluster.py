@@ -166,7 +166,8 @@ def test_a_run_that_was_killed_and_one_that_was_interrupted_go_on(cluster: Any) 
     # Who is killed while writing leaves a hidden file, which later writers delete (see `store.atomic`).
     made = {path.name for path in Path("out").iterdir() if not path.name.startswith(".")}
     assert made == {f"{index:02}.png" for index in range(14)}
-    assert len(lines(Path("m.jsonl"))) >= 12  # two at most were written, and not told when their driver was killed
+    # Each stop leaves untold what its two actors had written and not reported: at most the two that each of them held.
+    assert len(lines(Path("m.jsonl"))) >= 14 - 2 * 2 * 2
 
 
 def test_this_machine_alone_gives_what_the_plain_command_gives() -> None:
