@@ -21,7 +21,8 @@ LAYERS = (
     ("datasets", "networks"),
     ("weights", "runtime", "measure", "inference"),
     ("restore",),
-    ("jobs", "benchmark", "training"),
+    ("jobs", "benchmark", "training", "integrations"),
+    ("serve",),
     ("cli",),
 )
 TIERS = {folder: tier for tier, folders in enumerate(LAYERS) for folder in folders}

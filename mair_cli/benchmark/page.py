@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
@@ -67,16 +67,22 @@ class Slider:
         return int(self.layers[0].image.shape[1])
 
 
-def render(template: str, **values: object) -> Markup:
-    """A page or a part of one; every text in `values` is escaped, and one that the template lacks is an error."""
-    return Markup(_environment().get_template(template).render(values))
+def render(template: str, package: str = "mair_cli.benchmark", **values: object) -> Markup:
+    """A page or a part of one; every text in `values` is escaped, and one that the template lacks is an error.
+
+    Args:
+        template: name of a file in `templates/` of `package`, which may build on those here.
+        package: whose template it is.
+        values: what the template names.
+    """
+    return Markup(_environment(package).get_template(template).render(values))
 
 
-@lru_cache(maxsize=1)
-def _environment() -> Environment:
+@lru_cache
+def _environment(package: str) -> Environment:
     # Everything is escaped, whatever a template's name ends in: names of files and methods are not ours.
     environment = Environment(
-        loader=PackageLoader("mair_cli.benchmark"),
+        loader=ChoiceLoader([PackageLoader(package), PackageLoader("mair_cli.benchmark")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -84,7 +90,12 @@ def _environment() -> Environment:
     )
     environment.globals["version"] = __version__
     environment.filters.update(
-        decibels=decibels, similarity=similarity, embed=embed, number=_number, tenth=lambda value: f"{value:.1f}"
+        decibels=decibels,
+        similarity=similarity,
+        embed=embed,
+        sources=_sources,
+        number=_number,
+        tenth=lambda value: f"{value:.1f}",
     )
     return environment
 
@@ -94,6 +105,11 @@ def _number(value: float | str | None) -> str:
     if isinstance(value, float) and math.isinf(value):
         return "Infinity" if value > 0 else "-Infinity"
     return "" if value is None else str(value)
+
+
+def _sources(slider: Slider, lossless: bool) -> list[tuple[str, str]]:
+    """Label and data address of each picture."""
+    return [(layer.label, embed(layer.image, lossless)) for layer in slider.layers]
 
 
 def embed(image: np.ndarray, lossless: bool = True) -> str:

@@ -63,6 +63,7 @@ COMMANDS = (
     Command("dejpeg", "mair_cli.cli.dejpeg:dejpeg", "Take the artefacts of JPEG compression away.", RESTORE),
     Command("deblur", "mair_cli.cli.deblur:deblur", "Undo motion blur.", RESTORE),
     Command("dehaze", "mair_cli.cli.dehaze:dehaze", "Take haze out of photographs.", RESTORE),
+    Command("serve", "mair_cli.cli.serve:serve", "A page in the browser: drop, compare, save.", RESTORE),
     Command("train", "mair_cli.cli.train:train", "Train a network from a recipe.", TRAIN),
     Command("ablate", "mair_cli.cli.ablate:ablate", "Train variants of a recipe and compare them.", TRAIN),
     Command(

@@ -92,7 +92,7 @@ def _formats() -> Iterator[tuple[str, str]]:
     from importlib.util import find_spec
 
     from mair_cli.errors import UsageError
-    from mair_cli.images.formats import WRITERS, writable_format
+    from mair_cli.images.formats import INSTALL_PLUGINS, WRITERS, plugin_missing, writable_format
 
     def lacking(name: str) -> str | None:
         try:
@@ -104,6 +104,7 @@ def _formats() -> Iterator[tuple[str, str]]:
     problems = {name.lower(): lacking(name) for name in WRITERS}
     yield "written", ", ".join(name for name, problem in problems.items() if problem is None)
     yield from ((name, problem) for name, problem in problems.items() if problem is not None)
+    yield "camera raw", f"refused: {INSTALL_PLUGINS} to read it" if plugin_missing("RAW") else "read"
     deep = find_spec("imagecodecs") is not None
     yield "16-bit colour", "read" if deep else "refused: pip install 'mair-cli[depth]' to read it"
 

@@ -22,7 +22,11 @@ def export(
             autocompletion=completion.models,
         ),
     ],
-    onnx: Annotated[Path, typer.Option("--onnx", metavar="FILE", help="ONNX file to write.", show_default=False)],
+    onnx: Annotated[Path | None, typer.Option("--onnx", metavar="FILE", help="ONNX file to write.")] = None,
+    card: Annotated[
+        Path | None,
+        typer.Option("--card", metavar="FILE", help="Model card to write (README.md of a Hugging Face repository)."),
+    ] = None,
     size: Annotated[
         str, typer.Option("--size", metavar="WxH", help="Size of its inputs in pixels; a file is for one size.")
     ] = "64x64",
@@ -34,11 +38,35 @@ def export(
     """Write a network as an ONNX file, for runtimes other than PyTorch, and compare both on a random image.
 
     Larger pictures are run in tiles of that size; any number of them may go through at once.
+
+    With --card also, or only, a model card: it tells what the checkpoint file knows of itself and marks the rest TODO.
     """
     console.configure(verbose=verbose, quiet=quiet)
     width, height = _parse_size(size)
-    if onnx.exists() and not overwrite:
-        raise UsageError(f"{onnx} exists: --overwrite replaces it.")
+    for path in (onnx, card):
+        if path is not None and path.exists() and not overwrite:
+            raise UsageError(f"{path} exists: --overwrite replaces it.")
+    if onnx is None and card is None:
+        raise UsageError("Say what to write: --onnx FILE, --card FILE, or both.")
+    if onnx is not None:
+        _write_onnx(model, onnx, width, height, stripe)
+    if card is not None:
+        _write_card(model, card, stripe)
+    return 0
+
+
+def _write_card(model: str, card: Path, stripe: int | None) -> None:
+    from mair_cli.restore.loading import file_of, names_a_file
+    from mair_cli.weights.card import model_card, write_card
+    from mair_cli.weights.catalog import find
+    from mair_cli.weights.checkpoint import load_checkpoint
+
+    path = Path(model) if names_a_file(model) else file_of(find(model))
+    write_card(card, model_card(load_checkpoint(path, stripe=stripe), path.name))
+    console.note(f"{card}: fill in what is marked TODO")
+
+
+def _write_onnx(model: str, onnx: Path, width: int, height: int, stripe: int | None) -> None:
     from mair_cli.restore.loading import load_network
     from mair_cli.weights.onnx_file import check_packages, largest_difference, write_onnx
 
@@ -53,7 +81,6 @@ def export(
         console.note("not compared with PyTorch: onnxruntime is missing")
     else:
         console.note(f"largest difference from PyTorch on a random image: {difference:.1e} of 1")
-    return 0
 
 
 def _parse_size(text: str) -> tuple[int, int]:

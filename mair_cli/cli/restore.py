@@ -203,14 +203,16 @@ def _tell_plan(job: Job, restorer: Restorer | SizedRestorer, report: Report) -> 
     """What a run would do with one image, as far as its header tells."""
     from mair_cli.images.io import probe
 
-    quality = None
+    quality, network = None, restorer
     if job.source.path is not None and not job.skip:
         try:
-            quality = probe(job.source.path).jpeg_quality
+            header = probe(job.source.path)
+            quality, network = header.jpeg_quality, restorer.networks_for(header.width, header.height)[0]
         except ImageError as error:
-            report.failed(job.source.name, str(error))
+            named = job.source.name in str(error)
+            report.failed(job.source.name, str(error) if named else f"{job.source.name}: {error}")
             return
-    report.planned(job, restorer.levels(None, file_quality=quality))
+    report.planned(job, network.levels(None, file_quality=quality))
 
 
 def _warn_of_other_level(restorer: Restorer | SizedRestorer) -> None:

@@ -88,7 +88,7 @@ class Report:
         if self.as_json:
             console.record(record(outcome, restorer, self.task))
         elif outcome.error is None:
-            console.note(_sentence(outcome))
+            console.note(_sentence(outcome, restorer.model_name))
             if outcome.measurement is not None:
                 self._figures(f"{job.source.name}: {_figures(outcome.measurement, self.task)}")
 
@@ -147,7 +147,7 @@ def record(outcome: Outcome, restorer: Restorer | SizedRestorer | Engine, task: 
     found |= {
         "frames": outcome.frames,
         "seconds": round(outcome.seconds, 3),
-        "model": restorer.model_name,
+        "model": outcome.model or restorer.model_name,
         "backend": restorer.backend,
         "device": str(restorer.device),
     }
@@ -165,10 +165,12 @@ def record(outcome: Outcome, restorer: Restorer | SizedRestorer | Engine, task: 
     return found
 
 
-def _sentence(outcome: Outcome) -> str:
+def _sentence(outcome: Outcome, usual_model: str) -> str:
+    """One line; it names the network where that is not the one which was named when the run began."""
     sizes = " → ".join(f"{size[0]}×{size[1]}" for size in (outcome.input_size, outcome.output_size) if size is not None)
     details = [sizes]
     details += [f"{outcome.frames} frames"] if outcome.frames > 1 else []
+    details += [outcome.model] if outcome.model not in (None, usual_model) else []
     details += [str(outcome.levels)] if str(outcome.levels) else []
     if len(outcome.sigmas) > 1:
         details.append(f"frames: σ {min(outcome.sigmas):.3g} to {max(outcome.sigmas):.3g}")

@@ -24,6 +24,9 @@ __all__ = ["Border", "matlab_bicubic"]
 
 Border = Literal["replicate", "symmetric"]
 
+_BLOCK = 1 << 21
+"""Samples in float64 at a time: large pictures are resampled in blocks, so that they take little beside themselves."""
+
 
 def matlab_bicubic(
     image: np.ndarray,
@@ -71,15 +74,25 @@ def matlab_bicubic(
 def _resample(image: np.ndarray, axis: int, length: int, scale: Fraction, border: Border) -> np.ndarray:
     """One pass along `axis`. With the axis moved to the front every tap is a gather of whole rows, which is fast."""
     weights, positions = _taps(image.shape[axis], length, float(scale), border)
-    rows = np.ascontiguousarray(np.moveaxis(image, axis, 0))
-    flat = rows.reshape(rows.shape[0], -1).astype(np.float64)
-    out = np.zeros((length, flat.shape[1]))
+    rows = np.moveaxis(image, axis, 0)
+    flat = np.ascontiguousarray(rows).reshape(rows.shape[0], -1)
+    out = np.empty((length, flat.shape[1]), image.dtype)
+    block = max(1, _BLOCK // (rows.shape[0] + length))
+    for start in range(0, flat.shape[1], block):  # columns know nothing of each other
+        out[:, start : start + block] = _weighted_sums(flat[:, start : start + block], weights, positions)
+    return np.moveaxis(out.reshape(length, *rows.shape[1:]), 0, axis)
+
+
+def _weighted_sums(columns: np.ndarray, weights: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Each output row as a weighted sum of rows in float64; rounded and clipped for integers."""
+    exact = columns.astype(np.float64)
+    out = np.zeros((len(weights), columns.shape[1]))
     for tap in range(weights.shape[1]):
-        out += weights[:, tap, None] * flat[positions[:, tap]]
-    if np.issubdtype(image.dtype, np.integer):
+        out += weights[:, tap, None] * exact[positions[:, tap]]
+    if np.issubdtype(columns.dtype, np.integer):
         # Halves away from zero; negative values clip to 0 anyway, so adding a half and flooring is enough.
-        out = np.clip(np.floor(out + 0.5), 0, np.iinfo(image.dtype).max)
-    return np.moveaxis(out.astype(image.dtype).reshape(length, *rows.shape[1:]), 0, axis)
+        out = np.clip(np.floor(out + 0.5), 0, np.iinfo(columns.dtype).max)
+    return out
 
 
 def _cubic(x: np.ndarray) -> np.ndarray:

@@ -21,16 +21,17 @@ class Writer:
     Attributes:
         extensions: those it is known by, the first one is given to new files.
         dtypes: types of samples, from the plainest to the deepest.
+        bits: most bits that are kept of a uint16 sample.
         alpha, icc, exif: whether it holds transparency, a colour profile, EXIF data.
         metadata: which others it holds, of "dpi", "xmp", "iptc", "texts" and "comment" (one text).
         frames: whether it holds several pictures.
         largest: longest side in pixels.
         feature: what Pillow must have been built with; None for what it always has.
-        plugin: module of the extra `formats` that teaches Pillow the format; None for what it knows by itself.
     """
 
     extensions: tuple[str, ...]
     dtypes: tuple[str, ...] = ("uint8",)
+    bits: int = 16
     alpha: bool = True
     icc: bool = True
     exif: bool = True
@@ -38,7 +39,6 @@ class Writer:
     frames: bool = False
     largest: int = 2**31 - 1
     feature: str | None = None
-    plugin: str | None = None
 
 
 _DEEP: Final = ("uint8", "uint16")
@@ -64,15 +64,25 @@ WRITERS: Final[Mapping[str, Writer]] = MappingProxyType(
         "PPM": Writer((".ppm", ".pgm", ".pnm", ".pbm"), _DEEP, alpha=False, icc=False, exif=False),
         "JPEG2000": Writer((".jp2", ".j2k", ".jpx", ".jpf"), icc=False, exif=False, feature="jpg_2000"),
         "TGA": Writer((".tga",), icc=False, exif=False, largest=65535),
-        "HEIF": Writer((".heic", ".heif", ".hif"), metadata=frozenset({"xmp"}), largest=16384, plugin="pillow_heif"),
-        "JXL": Writer((".jxl",), icc=False, metadata=frozenset({"xmp"}), plugin="pillow_jxl"),
+        "HEIF": Writer((".heic", ".heif", ".hif"), _DEEP, bits=10, metadata=frozenset({"xmp"}), largest=16384),
+        "JXL": Writer((".jxl",), icc=False, metadata=frozenset({"xmp"})),
     }
 )
 """Formats that can be written, by name."""
 
+PLUGINS: Final[Mapping[str, str]] = MappingProxyType({"HEIF": "pillow_heif", "JXL": "pillow_jxl", "RAW": "rawpy"})
+"""Modules of the extra `formats`, by the format that each is for."""
+
+RAW_EXTENSIONS: Final = (
+    *(".3fr", ".arw", ".cr2", ".cr3", ".dng", ".erf", ".fff", ".iiq", ".kdc", ".mef", ".mos", ".mrw"),
+    *(".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".rwl", ".sr2", ".srf", ".srw"),
+)
+"""What camera makers call their raw files."""
+
 FORMATS: Final[Mapping[str, str]] = MappingProxyType(
     {extension: name for name, writer in WRITERS.items() for extension in writer.extensions}
     | {".ico": "ICO", ".mpo": "MPO", ".pcx": "PCX", ".pfm": "PPM", ".psd": "PSD", ".qoi": "QOI", ".sgi": "SGI"}
+    | dict.fromkeys(RAW_EXTENSIONS, "RAW")
 )
 """Extensions, in lower case and with the dot, of files that can be read, and the name of the format each stands for."""
 
@@ -92,13 +102,13 @@ INSTALL_PLUGINS: Final = 'pip install "mair-cli[formats]"'
 
 def plugin_missing(form: str) -> bool:
     """Whether a format needs a plug-in that is not installed."""
-    module = WRITERS[form].plugin if form in WRITERS else None
+    module = PLUGINS.get(form)
     return module is not None and importlib.util.find_spec(module) is None
 
 
 def load_plugin(form: str) -> None:
     """Teach Pillow a format that it does not know by itself; nothing happens the second time."""
-    plugin = WRITERS[form].plugin
+    plugin = PLUGINS.get(form)
     if plugin is not None and form not in Image.OPEN:
         module = importlib.import_module(plugin)
         if form == "HEIF":
@@ -137,7 +147,7 @@ def default_format(source_format: str, lossless: bool, *, dtype: str = "uint8", 
 
     PNG for lossless or unknown inputs, and where the own format can hold no profile; the input's own format otherwise.
     An animation keeps its format, since few hold one, and so do samples that PNG cannot hold (floats: TIFF); deep
-    samples never go to a format of 8 bits.
+    samples never go to a format of fewer bits.
 
     Args:
         source_format: name of the input's format, as in `Picture.format`.
@@ -151,7 +161,9 @@ def default_format(source_format: str, lossless: bool, *, dtype: str = "uint8", 
         return own
     if dtype == "float32":
         return "TIFF"
-    keeps = writer is not None and dtype in writer.dtypes and writer.icc and writer.exif and _available(writer)
+    deep = dtype == "uint16"
+    holds = writer is not None and dtype in writer.dtypes and not (deep and writer.bits < 16)
+    keeps = holds and writer is not None and writer.icc and writer.exif and _available(writer)
     if lossless or not keeps:
         return "PNG"
     return own

@@ -17,6 +17,8 @@ PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _PNG_COLOR: Final = (b"gAMA", b"cHRM", b"sRGB", b"cICP")
 _MAX_METADATA_CHUNK: Final = 1 << 20  # bytes of a chunk before the pixels that is worth reading
 _MAX_PAGES: Final = 10_000
+_DNG_VERSION: Final = 50706
+_SENSOR_PHOTOMETRICS: Final = (32803, 34892)  # colour filter array, linear raw
 _JPEG_MARKER: Final = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # what neither data nor restarts look like
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 
@@ -205,6 +207,16 @@ def read_tiff_pages(stream: BinaryIO) -> list[TiffPage]:
     if not pages:
         raise ValueError("it holds no picture")
     return pages
+
+
+def tiff_is_raw(stream: BinaryIO) -> bool:
+    """Whether the first directory of a TIFF file tells of a sensor's samples: DNG (tag 50706), or a colour filter."""
+    try:
+        reader = _TiffReader(stream)
+        tags, _ = reader.directory(reader.first)
+    except (ValueError, struct.error):
+        return False  # reading will fail too, and say why
+    return _DNG_VERSION in tags or (tags.get(262) or (0,))[0] in _SENSOR_PHOTOMETRICS
 
 
 def check_tiff_directory(stream: BinaryIO, offset: int) -> None:

@@ -21,6 +21,8 @@ from mair_cli.images.guard import Limit, check_memory, library_errors, pillow_pi
 from mair_cli.images.jpeg_quality import jpeg_quality
 from mair_cli.images.jxl_header import SIGNATURES, JxlHeader, read_jxl_header
 from mair_cli.images.metadata import Metadata, read_metadata
+from mair_cli.images.raw import BYTES_PER_PIXEL as RAW_BYTES
+from mair_cli.images.raw import is_raw, read_raw_header
 from mair_cli.images.software import KEYWORD, software_of_exif
 from mair_cli.images.tiff_tags import read_tags
 
@@ -56,7 +58,8 @@ class ImageFile:
     """An image file of which the header has been read.
 
     `image` is Pillow's view of it, None where Pillow cannot open it. At most one of `png`, `pages`, `pnm` and `bits`
-    says by what other way the pixels are decoded. `told_profile` is a profile that Pillow does not look for.
+    says by what other way the pixels are decoded; "RAW" files have one of their own. `told_profile` and `told_exif` are
+    what Pillow does not look for.
     """
 
     name: str
@@ -74,6 +77,7 @@ class ImageFile:
     jxl: JxlHeader | None = None
     bits: int = 8
     told_profile: bytes | None = None
+    told_exif: bytes | None = None
     truncated: bool = False
 
     @property
@@ -84,6 +88,8 @@ class ImageFile:
     @property
     def decoding_bytes(self) -> int:
         """About how much memory decoding takes at most: what is kept of each frame, and copies of one on the way."""
+        if self.format == "RAW":
+            return self.width * self.height * RAW_BYTES
         if self.pages:
             kept = [page.width * page.height * page.samples * -(-page.bits // 8) for _, page in self.pages]
         else:
@@ -103,7 +109,7 @@ class ImageFile:
     @property
     def exif(self) -> bytes | None:
         """EXIF data without prefix, not yet made upright. Some formats give them only after the pixels."""
-        found = self.info.get("exif")
+        found = self.info.get("exif") or self.told_exif
         if found is None and self.image is not None and "Raw profile type exif" in self.info:
             with library_errors():
                 found = self.image.getexif().tobytes()
@@ -138,7 +144,7 @@ class ImageFile:
     @property
     def first_orientation(self) -> int:
         """Orientation still to be applied to the first frame, as far as it is known before decoding."""
-        if self.format == "HEIF" or (self.format == "JXL" and not getattr(self.image, "jpeg", False)):
+        if self.format in ("HEIF", "RAW") or (self.format == "JXL" and not getattr(self.image, "jpeg", False)):
             return 1  # the decoder has applied what the file says beside its EXIF data
         return self.pages[0][1].orientation if self.pages else orientation_of(self.exif)
 
@@ -148,6 +154,8 @@ def read_header(stream: BinaryIO, name: str, limit: Limit) -> ImageFile:
     head = stream.read(_HEADER_BYTES)
     if not head:
         raise ImageError(f"{name}: the file is empty")
+    if is_raw(head, stream, name):
+        return _read_raw_header(stream, name, limit)
     if head.startswith(_TIFF_STARTS):
         return _read_tiff_header(stream, name, limit)
     png = headers.read_png_header(stream) if head.startswith(headers.PNG_SIGNATURE) else None
@@ -182,6 +190,12 @@ def read_header(stream: BinaryIO, name: str, limit: Limit) -> ImageFile:
     limit.check(file.width, file.height, file.frames, name)
     _choose_decoder(file, png, head)
     return file
+
+
+def _read_raw_header(stream: BinaryIO, name: str, limit: Limit) -> ImageFile:
+    header = read_raw_header(stream, name)
+    limit.check(header.width, header.height, 1, name)
+    return ImageFile(name, stream, "RAW", header.width, header.height, dtype="uint16", bits=16, told_exif=header.exif)
 
 
 def _starts(head: bytes, signatures: tuple[tuple[int, tuple[bytes, ...], str], ...]) -> str | None:

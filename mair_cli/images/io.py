@@ -48,7 +48,7 @@ def read_picture(
     allow_truncated: bool = False,
 ) -> Picture | Animation:
     """Decode an image file: PNG, JPEG, WebP, TIFF, GIF, BMP, AVIF, PNM, JPEG 2000, TGA, ICO, QOI, PSD, PCX or SGI;
-    with the extra `formats` HEIF and JPEG XL.
+    with the extra `formats` HEIF, JPEG XL and camera raw.
 
     The content counts, not the name. Palettes become RGB (a palette of grays: gray), CMYK and Lab become sRGB by the
     file's profile, one bit becomes 8. Deep samples need the extra `depth`, except those of PNG and PNM files and gray

@@ -32,6 +32,7 @@ from mair_cli.images.image_file import ImageFile, file_size, read_header
 from mair_cli.images.metadata import Metadata
 from mair_cli.images.picture import Animation, ImageInfo, Picture, Samples
 from mair_cli.images.png16 import read_png16
+from mair_cli.images.raw import develop
 from mair_cli.store.remote import Place
 
 _log = logging.getLogger(__name__)
@@ -92,6 +93,8 @@ def read_info(source: Place | BinaryIO, name: str | None, limit: Limit) -> Image
 
 
 def _read_still(file: ImageFile, limit: Limit) -> Picture:
+    if file.format == "RAW":
+        return _picture(file, develop(file.stream, file.name), None, None, file.exif, file.first_orientation)
     image = file.image
     assert image is not None
     profile: bytes | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import io
 import logging
 import os
@@ -110,6 +111,8 @@ def _fit_to_format(picture: Picture, form: str, writer: Writer, name: str) -> Pi
         dtype = writer.dtypes[-1]
         _log.warning("%s: %s samples are rounded to %s, which is what %s holds", name, color.dtype, dtype, form)
         color, alpha = convert_depth(color, dtype), None if alpha is None else convert_depth(alpha, dtype)
+    if dtype == "uint16" and writer.bits < 16:
+        _log.warning("%s: samples are rounded to %d bits, which is what %s holds", name, writer.bits, form)
     color, profile = _meaning_of_colors(color, picture, form, name)
     exif = picture.exif
     if exif is not None and form == "JPEG" and len(exif) > _MAX_JPEG_EXIF:
@@ -166,6 +169,8 @@ def _interleave(picture: Picture) -> Samples:
 def _write_still(picture: Picture, stream: BinaryIO, form: str, quality: int | None) -> None:
     if picture.color.dtype == np.uint16 and form == "PNG":
         write_png16(stream, _interleave(picture), _png_chunks(picture))
+    elif picture.color.dtype == np.uint16 and form == "HEIF":
+        _write_heif10(stream, picture, quality)
     elif picture.color.dtype == np.uint16:
         _write_pnm16(stream, picture.color)
     else:
@@ -191,6 +196,15 @@ def _write_pnm16(stream: BinaryIO, color: Samples) -> None:
     kind = "P5" if color.ndim == 2 else "P6"
     stream.write(f"{kind}\n{color.shape[1]} {color.shape[0]}\n65535\n".encode())
     stream.write(color.astype(">u2").tobytes())
+
+
+def _write_heif10(stream: BinaryIO, picture: Picture, quality: int | None) -> None:
+    library = importlib.import_module("pillow_heif")
+    samples = _interleave(picture)
+    mode = {1: "L;16", 2: "LA;16", 3: "RGB;16", 4: "RGBA;16"}[samples.shape[2]]
+    with library_errors(), warnings_ignored():
+        made = library.from_bytes(mode, (picture.width, picture.height), np.ascontiguousarray(samples).tobytes())
+        made.save(stream, bit_depth=10, **_options(picture, "HEIF", quality))
 
 
 def _to_pillow(picture: Picture) -> Image.Image:

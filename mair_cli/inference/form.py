@@ -6,8 +6,6 @@ Only on a CPU, in float32, where numba works. Results are the same for any numbe
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -17,11 +15,12 @@ from torch.nn import functional as F
 
 from mair_cli.inference.kernels import run
 from mair_cli.inference.networks import NetworkSteps, steps_of
-from mair_cli.inference.program import Finished, Floats, Image, Program
+from mair_cli.inference.program import Finished, Image, Program
+from mair_cli.inference.tile import Floats
 from mair_cli.inference.waiting import APART
 from mair_cli.networks.levels import Level
 from mair_cli.networks.network import Network
-from mair_cli.scan.cpu.threads import thread_count
+from mair_cli.scan.cpu.threads import pool, thread_count
 from mair_cli.scan.orders import BoundedCache
 
 _PROGRAM_BYTES: Final = 64 << 20
@@ -111,15 +110,10 @@ class InferenceForm:
         def work(thread: int) -> None:
             run(program.steps, self._weights, array, program.orders, program.size, program.share, counters, thread)
 
-        others = [_pool(threads - 1).submit(work, number) for number in range(1, threads)] if threads > 1 else []
+        others = [pool(threads - 1).submit(work, number) for number in range(1, threads)] if threads > 1 else []
         work(0)
         for other in others:
             other.result()
-
-
-@cache
-def _pool(workers: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(workers, thread_name_prefix="mair-inference")
 
 
 def inference_form(network: Network) -> InferenceForm | None:

@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mair_cli.inference import tile, waiting, winograd
-from mair_cli.inference.tile import product
+from mair_cli.inference.tile import Floats, product
 from mair_cli.inference.waiting import APART, take, wait_until
 from mair_cli.inference.winograd import convolve
 from mair_cli.scan.cpu import simd
 from mair_cli.scan.cpu.compiling import compile_kernel
 from mair_cli.scan.cpu.simd import (
     LANES,
+    OPTIONS,
     add,
     broadcast,
     exp2,
@@ -39,17 +40,16 @@ from mair_cli.scan.cpu.simd import (
     total,
     zeros,
 )
+from mair_cli.scan.orders import DIRECTIONS
 
 f32 = np.float32
-Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 Longs = NDArray[np.int64]
 
 ROWS: Final = 48
 """Pixels of one job of the row-wise steps: eight rows of register tiles."""
-DIRECTIONS: Final = 4
-CHUNK: Final = 128
-"""Most channels of one job of the scan: 16 states of 128 channels fill a quarter of a small first-level cache."""
+SLOPE_UNIT: Final = f32(0.001)
+"""Slopes of leaky activations stand in steps as whole multiples of this."""
 EPSILON: Final = f32(1e-5)
 """Of layer norms, PyTorch's."""
 NONE: Final = -1
@@ -70,7 +70,6 @@ GELU: Final = 2
 LEAKY: Final = 3
 
 SOURCES: Final = (Path(__file__), *(Path(module.__file__ or "") for module in (tile, waiting, winograd, simd)))
-_OPTIONS: Final = {"nogil": True, "error_model": "numpy", "fastmath": {"nnan", "ninf", "nsz", "contract", "afn"}}
 
 
 @nb.njit(inline="always")
@@ -110,7 +109,7 @@ def _activate(a: Floats, i: int, first: int, width: int, kind: int) -> None:
             store(a, i + j, maximum(v, mul(v, splat(f32(0.2)))))
 
 
-@nb.njit(**_OPTIONS)
+@nb.njit(**OPTIONS)
 def _linear(p: Longs, job: int, w: Floats, a: Floats, s: Floats, s0: int) -> None:
     """Rows through a linear layer; normalised before and activated after where the step says so."""
     L, source, lds, normalised, at, K, vectors, target, ldt, kind, activated_from = p[2:13]
@@ -128,7 +127,7 @@ def _linear(p: Longs, job: int, w: Floats, a: Floats, s: Floats, s0: int) -> Non
             _activate(a, target + (p0 + m) * ldt, activated_from, vectors * LANES, kind)
 
 
-@nb.njit(**_OPTIONS)
+@nb.njit(**OPTIONS)
 def _spread(p: Longs, y: int, w: Floats, a: Floats) -> None:
     """Row y of the image: 3×3 depthwise convolution, SiLU, and the projections of the scan."""
     H, W, source, lds, D, taps, at, vectors, u, target, ldt = p[2:13]
@@ -164,7 +163,7 @@ def _spread(p: Longs, y: int, w: Floats, a: Floats) -> None:
     product(a, u + y * W * width, width, W, w, at, D, vectors, a, target + y * W * ldt, ldt)
 
 
-@nb.njit(**_OPTIONS)
+@nb.njit(**OPTIONS)
 def _scan(p: Longs, job: int, w: Floats, a: Floats, orders: Ints) -> None:
     """One direction of the selective scan, for one chunk of channels; rates carry a factor log2(e).
 
@@ -240,7 +239,7 @@ def _add_scaled(
         store(o_array, o + j, fma(load(a, x + j), load(w, scale + j), load(s, i + j)))
 
 
-@nb.njit(**_OPTIONS)
+@nb.njit(**OPTIONS)
 def _merge(p: Longs, job: int, w: Floats, a: Floats, s: Floats, s0: int) -> None:
     """The rest of a block, row by row: merge the directions, norm, gate, project and add; then norm, MLP and add."""
     L, D, y, pooled, gate, affine, gating, ldg, out, C, x, ldx, scale1, fc1, hidden, fc2, scale2, target = p[2:20]
@@ -279,7 +278,7 @@ def _merge(p: Longs, job: int, w: Floats, a: Floats, s: Floats, s0: int) -> None
         _add_scaled(s, branch + m * wide, s, between + m * wide, w, scale2, a, target + (p0 + m) * ldx, wide)
 
 
-@nb.njit(**_OPTIONS)
+@nb.njit(**OPTIONS)
 def _norm(p: Longs, job: int, w: Floats, a: Floats) -> None:
     """Layer norm with its affine part."""
     L, source, lds, C, affine, target, ldt = p[2:9]
@@ -291,7 +290,7 @@ def _norm(p: Longs, job: int, w: Floats, a: Floats) -> None:
             store(a, o + j, fma(load(a, o + j), load(w, affine + j), load(w, affine + width + j)))
 
 
-@nb.njit(**_OPTIONS)
+@nb.njit(**OPTIONS)
 def _shuffle(p: Longs, y: int, a: Floats, apart: bool) -> None:
     """Row y of the smaller image: pixel shuffle by r (C · r² channels to C at r times the size), or the way back."""
     _, W, small, lds, C, r, large, ldl = p[2:10]
@@ -312,7 +311,7 @@ def _shuffle(p: Longs, y: int, a: Floats, apart: bool) -> None:
                         a[o + c] = f32(0)
 
 
-@nb.njit(**_OPTIONS)
+@nb.njit(**OPTIONS)
 def _join(p: Longs, job: int, a: Floats) -> None:
     """Channels of two images one after the other."""
     L, first, ld1, C1, second, ld2, C2, target, ldt = p[2:11]
@@ -361,7 +360,7 @@ def _run(
             elif kind == NORM:
                 _norm(p, job, w, a)
             elif kind == CONVOLVE:
-                slope = f32(p[13]) * f32(0.001)
+                slope = f32(p[13]) * SLOPE_UNIT
                 convolve(job, a, p[2], p[3], p[4], p[5], p[6], w, p[7], p[8], p[9], p[10], p[11], p[12], slope, a, own)
             elif kind == JOIN:
                 _join(p, job, a)
@@ -371,4 +370,4 @@ def _run(
         wait_until(counters, (count + n) * APART, jobs)
 
 
-run: Any = compile_kernel(_run, SOURCES, _OPTIONS)
+run: Any = compile_kernel(_run, SOURCES, OPTIONS)

@@ -6,12 +6,14 @@ The affine part of a norm goes into the linear layer after it: W(gÂ·n + b) = (WÂ
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from torch import nn
 
 from mair_cli.inference import kernels
-from mair_cli.inference.program import Floats, Image, MergeWeights, Program, Weights, pad_columns, to_array
-from mair_cli.inference.tile import padded
+from mair_cli.inference.program import Image, MergeWeights, Program, Weights, to_array
+from mair_cli.inference.tile import Floats, padded
 from mair_cli.inference.winograd import pack_filter
 from mair_cli.networks.blocks import Mlp, ResidualMambaBlock, VisionMambaModule
 from mair_cli.networks.frame import ResidualMambaGroup
@@ -19,6 +21,7 @@ from mair_cli.networks.mair import MaIR
 from mair_cli.networks.mair_unet import MaIRUNet
 from mair_cli.networks.network import Network
 from mair_cli.scan.cpu.simd import LOG2E
+from mair_cli.scan.orders import DIRECTIONS
 
 
 def _after_norm(linear: nn.Linear, norm: nn.LayerNorm) -> tuple[Floats, Floats]:
@@ -30,7 +33,7 @@ def _after_norm(linear: nn.Linear, norm: nn.LayerNorm) -> tuple[Floats, Floats]:
 
 def _affine(weights: Weights, norm: nn.Module) -> int:
     assert isinstance(norm, nn.LayerNorm)
-    return weights.add(np.concatenate([pad_columns(to_array(norm.weight)), pad_columns(to_array(norm.bias))]))
+    return weights.rows(to_array(norm.weight), to_array(norm.bias))
 
 
 class _Block:
@@ -44,23 +47,24 @@ class _Block:
         self._module = module
         self._inner = inner = module.conv2d.out_channels
         self._entry = self._pack_entry(weights, block)
-        self._taps = weights.add(self._pack_taps(module.conv2d))
+        assert module.conv2d.bias is not None
+        self._taps = weights.rows(to_array(module.conv2d.weight).reshape(inner, 9).T, to_array(module.conv2d.bias))
         self._projections = weights.linear(to_array(module.x_proj_weight.flatten(0, 1)))
-        self._parameters = weights.add(self._pack_scan(module))
+        self._parameters = weights.rows(*self._scan_parameters(module))
         gate = module.gating.gate
-        taps = to_array(gate.weight).reshape(inner, kernels.DIRECTIONS, kernels.DIRECTIONS).transpose(1, 2, 0)
-        offsets = to_array(gate.bias).reshape(inner, kernels.DIRECTIONS).T
+        taps = to_array(gate.weight).reshape(inner, DIRECTIONS, DIRECTIONS).transpose(1, 2, 0)
+        offsets = to_array(gate.bias).reshape(inner, DIRECTIONS).T
         fc1, bias1 = _after_norm(mlp.fc1, block.ln_2)
         self._merge = MergeWeights(
             inner=inner,
             hidden=mlp.fc1.out_features,
-            gate=weights.add(np.concatenate([pad_columns(taps), pad_columns(offsets)])),
+            gate=weights.rows(taps, offsets),
             affine=_affine(weights, module.out_norm),
             out=weights.linear(to_array(module.out_proj.weight)),
-            skip1=weights.add(pad_columns(to_array(block.skip_scale))),
+            skip1=weights.rows(to_array(block.skip_scale)),
             fc1=weights.linear(fc1, bias1),
             fc2=weights.linear(to_array(mlp.fc2.weight), to_array(mlp.fc2.bias)),
-            skip2=weights.add(pad_columns(to_array(block.skip_scale2))),
+            skip2=weights.rows(to_array(block.skip_scale2)),
         )
 
     def _pack_entry(self, weights: Weights, block: ResidualMambaBlock) -> int:
@@ -72,28 +76,15 @@ class _Block:
         return weights.linear(both, np.concatenate([np.pad(offset, (0, room)) for offset in offsets]))
 
     @staticmethod
-    def _pack_taps(convolution: nn.Conv2d) -> Floats:
-        """(9, D) and the bias."""
-        taps = to_array(convolution.weight).reshape(convolution.out_channels, 9).T
-        assert convolution.bias is not None
-        return np.concatenate([pad_columns(taps), pad_columns(to_array(convolution.bias))])
-
-    @staticmethod
-    def _pack_scan(module: VisionMambaModule) -> Floats:
+    def _scan_parameters(module: VisionMambaModule) -> Iterator[Floats]:
         """For each direction: step-size projection (R, D), its bias, the skip, decay rates (N, D)."""
         directions, inner = module.dt_projs_bias.shape
         rates = -np.exp(to_array(module.A_logs).astype(np.float64)) * LOG2E
-        parts = [
-            part
-            for k in range(directions)
-            for part in (
-                to_array(module.dt_projs_weight[k]).T,
-                to_array(module.dt_projs_bias[k])[None],
-                to_array(module.Ds).reshape(directions, inner)[k][None],
-                rates.reshape(directions, inner, -1)[k].T,
-            )
-        ]
-        return np.concatenate([pad_columns(part.astype(np.float32)) for part in parts])
+        for k in range(directions):
+            yield to_array(module.dt_projs_weight[k]).T
+            yield to_array(module.dt_projs_bias[k])
+            yield to_array(module.Ds).reshape(directions, inner)[k]
+            yield rates.reshape(directions, inner, -1)[k].T.astype(np.float32)
 
     def __call__(self, program: Program, x: Image, target: Image) -> None:
         """Note the steps from x to target, which may lie in the same place."""
@@ -104,10 +95,10 @@ class _Block:
         program.linear(x, both, self._entry, normalised=True, activation=kernels.SILU, first=inner)
         features, gating = both._replace(channels=inner), both._replace(place=both.place + inner, channels=inner)
         u = program.take(height, width, self._inner)
-        projections = program.take(height, width, kernels.DIRECTIONS * (rank + 2 * states))
+        projections = program.take(height, width, DIRECTIONS * (rank + 2 * states))
         program.spread(features, self._taps, self._projections, u, projections)
-        y = program.take(kernels.DIRECTIONS * height, width, self._inner)
-        pooled = program.take(kernels.DIRECTIONS, 1, self._inner)
+        y = program.take(DIRECTIONS * height, width, self._inner)
+        pooled = program.take(DIRECTIONS, 1, self._inner)
         order = program.order(module.orders(height, width))
         program.scan(u, projections, rank, states, self._parameters, order, y, pooled.place)
         for image in (u, projections):

@@ -12,24 +12,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mair_cli.inference import kernels, winograd
-from mair_cli.inference.tile import pack, padded
+from mair_cli.inference.tile import Floats, pack, padded
+from mair_cli.scan.cpu.kernels import CHUNK
 from mair_cli.scan.cpu.simd import LANES
+from mair_cli.scan.orders import DIRECTIONS
 
-Floats = NDArray[np.float32]
 _FIELDS: Final = 20
-SLOPE_UNIT: Final = 1000
-"""Slopes of leaky activations stand in steps as whole thousandths."""
 
 
 def to_array(tensor: Tensor) -> Floats:
     """A parameter as float32."""
     out: Floats = tensor.detach().float().numpy()
     return out
-
-
-def pad_columns(rows: Floats) -> Floats:
-    """(…, N) with zeros up to whole vectors, flat."""
-    return np.pad(rows, [(0, 0)] * (rows.ndim - 1) + [(0, padded(rows.shape[-1]) - rows.shape[-1])]).ravel()
 
 
 class Weights:
@@ -45,6 +39,12 @@ class Weights:
         self._parts.append(part.astype(np.float32, copy=False).ravel())
         self._length += part.size
         return place
+
+    def rows(self, *tables: Floats) -> int:
+        """Append tables (…, N), their rows filled with zeros to whole vectors; returns the place of the first."""
+        width = padded(tables[0].shape[-1])
+        parts = [table.reshape(-1, table.shape[-1]) for table in tables]
+        return self.add(np.concatenate([np.pad(part, ((0, 0), (0, width - part.shape[-1]))) for part in parts]))
 
     def linear(self, weight: Floats, bias: Floats | None = None) -> int:
         """Of a linear layer: (N, K) and (N,)."""
@@ -80,7 +80,7 @@ class Program:
         self._threads = threads
         self._steps: list[list[int]] = []
         self._free: list[tuple[int, int]] = []
-        self._orders: list[NDArray[np.int32]] = []
+        self._orders: dict[int, tuple[int, NDArray[np.int32]]] = {}
         self._share = 0
         self.size = 0
         """Floats of all images."""
@@ -116,9 +116,9 @@ class Program:
         self._share = max(self._share, padded(scratch))
 
     def order(self, order: NDArray[np.int32]) -> int:
-        """Append a scan order (K, L); returns its place."""
-        place = sum(part.size for part in self._orders)
-        self._orders.append(order.ravel())
+        """Place of a scan order (K, L): blocks that are walked alike share one array, and one place."""
+        end = sum(known.size for _, known in self._orders.values())
+        place, _ = self._orders.setdefault(id(order), (end, order))
         return place
 
     def linear(
@@ -150,14 +150,12 @@ class Program:
     ) -> None:
         """The selective scan in all directions, and its means over the image."""
         width = padded(u.channels)
-        wanted = -(-self._threads // kernels.DIRECTIONS)
-        chunk = max(LANES, padded(-(-width // wanted)))
-        chunk = min(chunk, kernels.CHUNK)
+        wanted = -(-self._threads // DIRECTIONS)
+        chunk = min(padded(-(-width // wanted)), CHUNK)
         chunks = -(-width // chunk)
         self._add(
-            kernels.SCAN, kernels.DIRECTIONS * chunks, u.pixels, u.channels, rank, states, u.place, projections.place,
+            kernels.SCAN, DIRECTIONS * chunks, u.pixels, u.channels, rank, states, u.place, projections.place,
             projections.ld, parameters, order, y.place, pooled, chunk, chunks,
-            scratch=(states + 2) * width,
         )  # fmt: skip
 
     def merge(self, y: Image, pooled: int, gating: Image, x: Image, target: Image, layers: MergeWeights) -> None:
@@ -167,7 +165,7 @@ class Program:
             kernels.MERGE, _chunks(x), x.pixels, layers.inner, y.place, pooled, layers.gate, layers.affine,
             gating.place, gating.ld, layers.out, x.channels, x.place, x.ld, layers.skip1, layers.fc1, layers.hidden,
             layers.fc2, layers.skip2, target.place,
-            scratch=kernels.DIRECTIONS * D + kernels.ROWS * (D + 3 * C + H),
+            scratch=DIRECTIONS * D + kernels.ROWS * (D + 3 * C + H),
         )  # fmt: skip
 
     def norm(self, source: Image, target: Image, affine: int) -> None:
@@ -185,7 +183,8 @@ class Program:
         place, ld = (residual.place, residual.ld) if residual is not None else (kernels.NONE, 0)
         self._add(
             kernels.CONVOLVE, -(-patches // winograd.TILES), source.height, source.width, source.place, source.ld,
-            source.channels, weights, target.ld // LANES, target.place, target.ld, place, ld, round(slope * SLOPE_UNIT),
+            source.channels, weights, target.ld // LANES, target.place, target.ld, place, ld,
+            round(slope / kernels.SLOPE_UNIT),
             scratch=winograd.scratch_size(padded(source.channels), target.ld),
         )  # fmt: skip
 
@@ -206,7 +205,7 @@ class Program:
 
     def finish(self) -> Finished:
         """All that `kernels.run` takes but weights."""
-        orders = np.concatenate(self._orders) if self._orders else np.zeros(0, np.int32)
+        orders = np.concatenate([order.ravel() for _, order in self._orders.values()])
         return Finished(np.array(self._steps, np.int64), orders, self.size, self._share)
 
 

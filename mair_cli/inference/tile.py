@@ -17,7 +17,7 @@ from numba.core import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from mair_cli.scan.cpu.simd import LANES, multiply_add, splat_lanes, vector_pointer
+from mair_cli.scan.cpu.simd import LANES, OPTIONS, multiply_add, splat_lanes, vector_pointer
 
 Floats = NDArray[np.float32]
 
@@ -92,7 +92,7 @@ _whole, _single = _make_tile(ROWS, VECTORS), _make_tile(1, VECTORS)
 _whole_1, _single_1 = (_whole, _single) if VECTORS == 1 else (_make_tile(ROWS, 1), _make_tile(1, 1))
 
 
-@nb.njit(nogil=True, error_model="numpy")
+@nb.njit(**OPTIONS)
 def product(
     a: Floats, i: int, lda: int, M: int, w: Floats, at: int, K: int, vectors: int, c: Floats, o: int, ldc: int
 ) -> None:  # fmt: skip

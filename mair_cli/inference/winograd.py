@@ -11,13 +11,11 @@ from typing import Any, Final
 
 import numba as nb
 import numpy as np
-from numpy.typing import NDArray
 
-from mair_cli.inference.tile import pack, product
-from mair_cli.scan.cpu.simd import LANES, add, fma, load, maximum, mul, splat, store, sub, zeros
+from mair_cli.inference.tile import Floats, pack, padded, product
+from mair_cli.scan.cpu.simd import LANES, OPTIONS, add, fma, load, maximum, mul, splat, store, sub, zeros
 
 f32 = np.float32
-Floats = NDArray[np.float32]
 
 OUT: Final = 4
 """Side of what one patch gives."""
@@ -33,7 +31,7 @@ def pack_filter(weight: Floats, bias: Floats | None) -> Floats:
     """Weights (N, K, 3, 3) and bias (N,) of a convolution, transformed and packed: 36 matrices, then the bias."""
     transformed = np.einsum("pi,nkij,qj->pqnk", _FILTER, weight.astype(np.float64), _FILTER).astype(np.float32)
     matrices = [pack(transformed[p, q]) for p in range(PATCH) for q in range(PATCH)]
-    columns = np.zeros(-(-len(weight) // LANES) * LANES, np.float32)
+    columns = np.zeros(padded(len(weight)), np.float32)
     if bias is not None:
         columns[: len(weight)] = bias
     return np.concatenate([*matrices, columns])
@@ -120,7 +118,7 @@ def scratch_size(channels_in: int, channels_out: int) -> int:
     return PLACES * (TILES * (channels_in + channels_out) + channels_in + LANES)
 
 
-@nb.njit(nogil=True, error_model="numpy", fastmath={"nnan", "ninf", "nsz", "contract", "afn"})
+@nb.njit(**OPTIONS)
 def convolve(
     job: int, a: Floats, H: int, W: int, source: int, lds: int, K: int, w: Floats, at: int, vectors: int,
     target: int, ldt: int, residual: int, ldr: int, slope: np.float32, s: Floats, s0: int,

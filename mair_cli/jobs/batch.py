@@ -49,6 +49,7 @@ class Treatment:
 class Outcome:
     """What became of a job; sizes are (width, height) and None where the image was never read.
 
+    `model`: the network that restored the first frame; of two in turn both.
     `levels`: what the network was told of the first frame. `sigmas`: the estimates, where each frame had one.
     `truncated`: the file ended too early, and only what could be read of it was restored.
     `is_result`: it was left out, being an earlier result (`Job.unless_result`).
@@ -58,6 +59,7 @@ class Outcome:
     input_size: tuple[int, int] | None = None
     output_size: tuple[int, int] | None = None
     frames: int = 1
+    model: str | None = None
     levels: Levels = field(default_factory=Levels)
     sigmas: tuple[float, ...] = ()
     seconds: float = 0.0
@@ -131,6 +133,7 @@ def _restore(
     outcome.input_size, outcome.frames = (first.width, first.height), len(frames)
     outcome.truncated = any(frame.truncated for frame in frames)
     outcome.output_size = restorer.output_size(first.width, first.height)
+    outcome.model = " + ".join(each.model_name for each in restorer.networks_for(first.width, first.height))
     border = -(-outcome.output_size[0] // first.width)
     if job.ground_truth is not None:
         _check_ground_truth(job.ground_truth, outcome, border)
@@ -146,7 +149,7 @@ def _restore(
     if job.ground_truth is not None:
         outcome.measurement = _measured(restored, job.ground_truth, treatment.task, border)
     if job.comparison is not None:
-        _write_comparison(first, restored, job, restorer.model_name)
+        _write_comparison(first, restored, job, outcome.model)
 
 
 class _Watch:

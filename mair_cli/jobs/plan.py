@@ -15,16 +15,6 @@ from mair_cli.jobs.naming import STANDARD_STREAM, Source, check_targets, compani
 from mair_cli.restore.signature import task_signed
 from mair_cli.store.remote import Address, Place, check_writable, existing, parse_place
 
-NOT_YET = {
-    **dict.fromkeys(
-        (".3fr", ".arw", ".cr2", ".cr3", ".dng", ".erf", ".fff", ".iiq", ".kdc", ".mef", ".mos", ".mrw"), "camera raw"
-    ),
-    **dict.fromkeys((".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".rwl", ".sr2", ".srf", ".srw"), "camera raw"),
-}
-"""Extensions of pictures that people have and that cannot be read yet, and what each is called."""
-
-CONVERT = "convert to PNG, TIFF or JPEG first"
-
 _BY_NAME = {".png": "PNG", ".bmp": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 """The format of results by that of inputs elsewhere, where the name says enough: a header takes two requests."""
 
@@ -91,11 +81,12 @@ def is_image_name(name: str) -> bool:
 
 def not_yet_readable(path: Place) -> str | None:
     """Why a picture cannot be read, and the way out, going by its extension; None where nothing speaks against it."""
-    extension = path.suffix.lower()
-    if extension in NOT_YET:
-        return f"{NOT_YET[extension]} is not supported yet: {CONVERT}"
-    form = FORMATS.get(extension)
-    return f"{form} needs a plug-in: {INSTALL_PLUGINS}" if form is not None and plugin_missing(form) else None
+    form = FORMATS.get(path.suffix.lower())
+    if form is None or not plugin_missing(form):
+        return None
+    if form == "RAW":
+        return f"camera raw needs a plug-in: {INSTALL_PLUGINS}, or convert to PNG, TIFF or JPEG first"
+    return f"{form} needs a plug-in: {INSTALL_PLUGINS}"
 
 
 def results_folder(output: str | None) -> Place | None:

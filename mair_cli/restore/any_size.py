@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
-from mair_cli.errors import UsageError
+from mair_cli.errors import ImageError, UsageError
 from mair_cli.restore.flat import within_neighbours
-from mair_cli.restore.pictures import resized
+from mair_cli.restore.pictures import resized, share
 from mair_cli.restore.restorer import Restorer
 from mair_cli.restore.settings import Levels, RunSettings
 from mair_cli.restore.sizes import TargetSize, passes
@@ -27,7 +28,7 @@ class SizedRestorer:
     Attributes:
         scale: None, since it depends on the picture.
         settings: all that was asked for.
-        model_name: that of the network which was loaded first.
+        model_name: that of the network which was loaded first; `networks_for` tells those of a picture.
         description: one line for people, likewise.
         backend, device: as in `Restorer`.
     """
@@ -35,7 +36,10 @@ class SizedRestorer:
     scale: int | None = None
 
     def __init__(self, settings: RunSettings) -> None:
-        """Load a first network; others follow when a picture needs them. Raises what `Restorer` does."""
+        """Load a first network; others follow when a picture needs them.
+
+        Raises what `Restorer` does, and UsageError where a named network does not enlarge so much.
+        """
         if settings.size is None:
             raise UsageError("`size` is missing.")
         self.settings, self._target = settings, TargetSize.parse(settings.size)
@@ -46,6 +50,8 @@ class SizedRestorer:
         self._loaded[first.scale] = first
         self.model_name, self.description = first.model_name, first.description
         self.backend, self.device = first.backend, first.device
+        if self._target.factor is not None:
+            passes(self._target.factor, self._scales)
 
     def _usual_scale(self) -> int:
         factor = self._target.factor
@@ -56,38 +62,44 @@ class SizedRestorer:
             self._loaded[scale] = Restorer(self._plain.with_(task="sr", scale=scale))
         return self._loaded[scale]
 
+    @property
+    def _scales(self) -> Iterable[int]:
+        return self._loaded if self._fixed else SCALES
+
     def _passes(self, width: int, height: int) -> tuple[int, ...]:
-        return passes(self._target.ratio(width, height), self._loaded if self._fixed else SCALES)
+        try:
+            return passes(self._target.ratio(width, height), self._scales)
+        except UsageError as error:  # of pixels: too many for this picture, not for the whole run
+            raise ImageError(f"{width}×{height} pixels to {self._target}: {error}") from error
 
     def enlargement(self, width: int, height: int) -> int:
         """How much larger than the input the picture becomes before it is reduced."""
-        return int(np.prod(self._passes(width, height)))
+        return math.prod(self._passes(width, height))
 
     def output_size(self, width: int, height: int) -> tuple[int, int]:
         """Width and height of the result."""
         return self._target.of(width, height)
 
+    def networks_for(self, width: int, height: int) -> tuple[Restorer, ...]:
+        """The networks that restore a picture of this size, in order; loads those that are not."""
+        return tuple(self._network(scale) for scale in self._passes(width, height))
+
     def levels(self, image: npt.NDArray[Any] | None, *, file_quality: int | None = None) -> Levels:
-        """What the first network is told of an image, see `Restorer.levels`."""
-        return next(iter(self._loaded.values())).levels(image, file_quality=file_quality)
+        """What the first network is told of an image, see `Restorer.levels`; None before it is known which that is."""
+        first = next(iter(self._loaded.values())) if image is None else self._networks_of(image)[0]
+        return first.levels(image, file_quality=file_quality)
+
+    def _networks_of(self, image: npt.NDArray[Any]) -> tuple[Restorer, ...]:
+        return self.networks_for(image.shape[1], image.shape[0])
 
     def __call__(
         self, image: npt.NDArray[Any], *, levels: Levels | None = None, progress: Progress | None = None
     ) -> npt.NDArray[Any]:
         """Restore (H, W, 3) or (H, W); see `Restorer.__call__`. The second time over the picture counts as clean."""
-        height, width = image.shape[:2]
-        scales = self._passes(width, height)
+        networks = self._networks_of(image)
         result = image
-        for number, scale in enumerate(scales):
+        for number, network in enumerate(networks):
             told = levels if number == 0 else Levels(sigma=0.0)
-            larger = self._network(scale)(result, levels=told, progress=_part(progress, number, len(scales)))
+            larger = network(result, levels=told, progress=share(progress, number, len(networks)))
             result = within_neighbours(larger, result)
-        wide, high = self.output_size(width, height)
-        return resized(result, wide, high)
-
-
-def _part(progress: Progress | None, number: int, count: int) -> Progress | None:
-    """Progress of one pass as part of all."""
-    if progress is None or count == 1:
-        return progress
-    return lambda done, total: progress(number * total + done, count * total)
+        return resized(result, *self.output_size(image.shape[1], image.shape[0]))

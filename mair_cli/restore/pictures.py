@@ -43,6 +43,9 @@ class ImageRestorer(typing.Protocol):
     def output_size(self, width: int, height: int) -> tuple[int, int]:
         """Width and height of the result."""
 
+    def networks_for(self, width: int, height: int) -> Sequence[ImageRestorer]:
+        """The networks that restore a picture of this size, in order."""
+
     def levels(self, image: npt.NDArray[np.generic], *, file_quality: int | None = None) -> Levels:
         """What the network is told of an image."""
 
@@ -84,7 +87,7 @@ def restore_frames(
     frames = [image] if isinstance(image, Picture) else image.frames
     known += [levels_of(frame, restorer) for frame in frames[len(known) :]]
     restored = [
-        restore_picture(frame, restorer, alpha, told, _share(progress, index, len(frames)))
+        restore_picture(frame, restorer, alpha, told, share(progress, index, len(frames)))
         for index, (frame, told) in enumerate(zip(frames, known, strict=True))
     ]
     if isinstance(image, Picture):
@@ -92,11 +95,11 @@ def restore_frames(
     return Animation(restored, image.durations, image.loop)
 
 
-def _share(progress: TileProgress | None, index: int, frames: int) -> TileProgress | None:
-    """Progress of one frame as part of all."""
+def share(progress: TileProgress | None, index: int, count: int) -> TileProgress | None:
+    """Progress of one frame or pass as part of all `count`."""
     if progress is None:
         return None
-    return lambda done, total: progress(index * total + done, frames * total)
+    return lambda done, total: progress(index * total + done, count * total)
 
 
 def restore_picture(

@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -98,7 +99,6 @@ class Restorer:
         self.scale = self.network.scale
         self._check_task()
         set_backend(self.network, self.backend)
-        self._computes = self._prepared()
         scan = describe_backend(self.backend, self.device)
         self.description = f"{self.model_name} ({origin}), back end {scan}, {describe_device(self.device)}"
         self._warned: set[str] = set()
@@ -114,6 +114,10 @@ class Restorer:
     def output_size(self, width: int, height: int) -> tuple[int, int]:
         """Width and height of a picture's result."""
         return width * self.scale, height * self.scale
+
+    def networks_for(self, width: int, height: int) -> tuple[Restorer, ...]:
+        """What restores a picture of this size: always itself alone."""
+        return (self,)
 
     @property
     def takes_sigma(self) -> bool:
@@ -284,8 +288,9 @@ class Restorer:
         if self._inputs == "compressed" and not (self.takes_jpeg or blind):
             raise UsageError(f"{self.model_name} cannot be told of JPEG compression: it is no network for {self.task}.")
 
-    def _prepared(self) -> Callable[..., Tensor]:
-        """What computes: the network, or its inference form where that serves."""
+    @cached_property
+    def _computes(self) -> Callable[..., Tensor]:
+        """The network, or its inference form where that serves; made for the first picture, not for a dry run."""
         serves = self.device.type == "cpu" and self.backend == "numba" and self.settings.precision == "fp32"
         if not serves:
             return self.network

@@ -67,16 +67,7 @@ def _selective_scan(
 
 
 @_selective_scan.register_fake
-def _(
-    u: Tensor,
-    projections: Tensor,
-    dt_weight: Tensor,
-    dt_bias: Tensor,
-    A: Tensor,
-    skip: Tensor,
-    order: Tensor,
-    backend: str,
-) -> Tensor:
+def _(u: Tensor, projections: Tensor, dt_weight: Tensor, *_: object) -> Tensor:
     batch, length, channels = u.shape
     return u.new_empty(batch, dt_weight.shape[0], length, channels)
 
@@ -106,18 +97,7 @@ def _merged_scan(
 
 
 @_merged_scan.register_fake
-def _(
-    gate_weight: Tensor,
-    gate_bias: Tensor,
-    u: Tensor,
-    projections: Tensor,
-    dt_weight: Tensor,
-    dt_bias: Tensor,
-    A: Tensor,
-    skip: Tensor,
-    order: Tensor,
-    backend: str,
-) -> Tensor:
+def _(gate_weight: Tensor, gate_bias: Tensor, u: Tensor, *_: object) -> Tensor:
     return torch.empty_like(u, memory_format=torch.contiguous_format)
 
 

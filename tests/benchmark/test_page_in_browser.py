@@ -5,14 +5,13 @@ Skipped where there is no Chromium with its driver, or no selenium.
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from browsing import MISSING, WHY_MISSING, chromium, requests_of
 from drawn_benchmark import DrawnBenchmark
 from PIL import Image
 
@@ -25,34 +24,13 @@ from mair_cli.benchmark.report import BenchmarkReport
 from mair_cli.measure.protocol import Protocol
 
 webdriver = pytest.importorskip("selenium.webdriver")
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="no Chromium with chromedriver here")
-
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--force-prefers-reduced-motion",
-    "--window-size=1200,1000",
-)
+pytestmark = pytest.mark.skipif(MISSING, reason=WHY_MISSING)
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
+    with chromium(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver
 
 
 @pytest.fixture
@@ -71,14 +49,6 @@ def _open(browser: Any, path: Path) -> None:
     browser.get_log("browser")
     browser.get_log("performance")
     browser.get(path.as_uri())
-
-
-def _requests(browser: Any, page: Path) -> list[str]:
-    """Addresses that the page asked for; what the browser does on its own account is not the page's."""
-    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    sent = [event["params"] for event in events if event["method"] == "Network.requestWillBeSent"]
-    urls = [params["request"]["url"] for params in sent if params["documentURL"] == page.as_uri()]
-    return [url for url in urls if not url.startswith("data:")]
 
 
 def _at(browser: Any, viewer: int = 0) -> float:
@@ -110,7 +80,7 @@ def _head(browser: Any, table: int, column: int) -> Any:
 
 def test_page_opens_without_fetching_anything_and_without_a_complaint(browser: Any, page: Path) -> None:
     _open(browser, page)
-    assert _requests(browser, page) == [page.as_uri()]
+    assert requests_of(browser, page.as_uri()) == [page.as_uri()]
     assert browser.get_log("browser") == []
     loaded = "return [...document.images].map(image => image.complete && image.naturalWidth > 0)"
     assert all(browser.execute_script(loaded))

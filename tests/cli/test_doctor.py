@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from calling import mair, settle
 
-from mair_cli.cli import self_test
+from mair_cli.cli import doctor, self_test
 from mair_cli.restore.restorer import Restorer
 from mair_cli.scan.dispatch import BACKENDS
 
@@ -52,3 +52,10 @@ def test_the_self_test_fails_when_a_back_end_computes_something_else(monkeypatch
     test = self_test.run_self_test(lambda done, total: None)
     assert not test.passed
     assert "--backend reference" in test.sentence
+
+
+def test_whether_camera_raw_is_read_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("rawpy")
+    assert dict(doctor._formats())["camera raw"] == "read"
+    monkeypatch.setattr("mair_cli.images.formats.importlib.util.find_spec", lambda name: None)
+    assert 'pip install "mair-cli[formats]"' in dict(doctor._formats())["camera raw"]

@@ -64,3 +64,17 @@ def test_missing_packages_are_named_with_the_extra(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name.startswith("onnx") else found(name))
     with pytest.raises(UsageError, match=r"pip install 'mair-cli\[onnx\]'"):
         onnx_file.check_packages()
+
+
+def test_a_card_tells_what_the_file_knows_and_marks_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settle(tmp_path, monkeypatch)
+    ran = mair("export", "mair-lite-x4", "--card", "README.md")
+    assert ran.code == 0, ran.err
+    text = Path("README.md").read_text("utf-8")
+    head = text.split("---\n")[1]
+    assert 'pipeline_tag: "image-to-image"' in head
+    assert "super-resolution ×4" in text
+    assert "noise_level, jpeg_level" in text
+    assert "| Training data and its licence | TODO |" in text
+    assert mair("export", "mair-lite-x4", "--card", "README.md").code == 2
+    assert mair("export", "mair-lite-x4").code == 2

@@ -149,7 +149,10 @@ def test_a_picture_of_a_format_to_come_fails_alone_and_says_what_to_do(monkeypat
     Path("y.CR2").write_bytes(b"some picture")
     ran = mair("upscale", "y.CR2", "photo.png", *TINY_X4, "--skip-existing")
     assert ran.code == 1
-    assert "y.CR2: camera raw is not supported yet: convert to PNG, TIFF or JPEG first" in ran.err
+    assert (
+        'y.CR2: camera raw needs a plug-in: pip install "mair-cli[formats]", or convert to PNG, TIFF or JPEG first'
+        in (ran.err)
+    )
     Path("x.HEIC").write_bytes(b"some picture")
     ran = mair("upscale", "x.HEIC", "photo.png", *TINY_X4, "--skip-existing")
     assert ran.code == 1

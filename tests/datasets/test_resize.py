@@ -116,3 +116,13 @@ def test_unusable_requests_say_why() -> None:
         matlab_bicubic(image, size=(0, 0))
     with pytest.raises(UsageError, match="border"):
         matlab_bicubic(image, 2, border="wrap")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_blocks_change_nothing(dtype: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    image: np.ndarray = (np.random.default_rng(4).random((37, 53, 3)) * (1 if dtype is np.float32 else 250)).astype(
+        dtype
+    )
+    whole = matlab_bicubic(image, size=(20, 71))
+    monkeypatch.setattr("mair_cli.datasets.resize._BLOCK", 600)
+    np.testing.assert_array_equal(matlab_bicubic(image, size=(20, 71)), whole)

@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
+from raw_files import dng
 
 from mair_cli.errors import ImageError
 from mair_cli.images.io import Picture, read_picture, write_picture
@@ -29,6 +30,7 @@ KINDS = [
     "jp2",
     "heif",
     "jxl",
+    "dng",
 ]
 LIMIT = 4_000_000  # pixels: mutated headers must not make the test slow by being believed
 
@@ -58,6 +60,8 @@ def _seed_file(kind: str) -> bytes:
         form = {"apng": "PNG", "webp animation": "WEBP", "gif": "GIF"}[kind]
         frames[0].save(out, form, save_all=True, append_images=frames[1:], duration=50, loop=2)
         return out.getvalue()
+    if kind == "dng":
+        return dng(np.random.default_rng(5).integers(0, 65536, (28, 34)).astype(np.uint16), orientation=6)
     deep = kind.endswith("16") or kind == "ppm"
     picture = _seed_picture("uint16" if deep else "uint8", alpha=kind in ("png", "png16", "tiff16", "webp"))
     write_picture(picture, out, kind.removesuffix("16"))

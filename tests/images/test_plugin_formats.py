@@ -102,6 +102,30 @@ def test_deep_heic_keeps_more_than_8_bits() -> None:
     assert np.abs(found.color.astype(int) - samples).max() < 400
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_deep_pictures_become_heic_of_10_bits_that_keeps_all_else(
+    channels: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    ramp = np.tile(np.linspace(0, 65535, 512).astype(np.uint16), (16, 1))
+    profile = bytes(16) + (b"RGB " if channels > 2 else b"GRAY") + bytes(180)
+    picture = Picture(
+        ramp if channels < 3 else np.stack([ramp] * 3, axis=2), ramp[:, ::-1] if channels in (2, 4) else None,
+        icc_profile=profile, exif=_exif(),
+    )  # fmt: skip
+    found = _still(_written(picture, "heic", 100))
+    assert found.color.dtype == np.uint16
+    assert found.color.shape == picture.color.shape
+    assert np.unique(found.color).size > 300
+    assert np.abs(found.color.astype(int) - picture.color).max() < 400
+    assert (found.alpha is None) == (picture.alpha is None)
+    if found.alpha is not None and picture.alpha is not None:
+        assert np.abs(found.alpha.astype(int) - picture.alpha).max() < 400
+    assert found.icc_profile == profile
+    assert found.exif is not None
+    assert b"maker" in found.exif
+    assert "rounded to 10 bits" in caplog.text
+
+
 @pytest.mark.parametrize("form", ["heic", "jxl"])
 def test_sizes_are_bounded_before_anything_is_decoded(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     stream = _written(Picture(COLOR), form)

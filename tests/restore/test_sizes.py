@@ -95,6 +95,19 @@ def test_twice_over_the_second_network_is_told_that_its_picture_is_clean() -> No
     np.testing.assert_array_equal(result, resized(twice, 90, 68))
 
 
+def test_what_is_told_and_named_is_of_the_network_that_runs() -> None:
+    """A box loads ×4 first, which is told of JPEG; a picture that ×2 suffices for goes through ×2, which is not."""
+    restorer = SizedRestorer(RunSettings(task="sr", size="60x", jpeg="auto", device="cpu"))
+    for width, models, quality in (
+        (40, ["mair-lite-x2"], None),
+        (20, ["mair-lite-x3"], None),
+        (15, ["mair-lite-x4"], 30),
+    ):
+        assert [each.model_name for each in restorer.networks_for(width, 9)] == models
+        assert restorer.levels(np.zeros((9, width, 3), np.uint8), file_quality=30).jpeg == quality
+    assert [each.model_name for each in restorer.networks_for(9, 9)] == ["mair-lite-x2", "mair-lite-x4"]
+
+
 def test_a_named_network_is_run_twice_over() -> None:
     image = np.random.default_rng(2).integers(0, 256, (8, 8, 3), np.uint8)
     restorer = SizedRestorer(RunSettings(task="sr", model="mair-lite-x2", size="400%", device="cpu"))

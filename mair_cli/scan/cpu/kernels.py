@@ -26,6 +26,7 @@ from mair_cli.scan.cpu.compiling import compile_kernel
 from mair_cli.scan.cpu.simd import (
     LANES,
     LOG2E,
+    OPTIONS,
     add,
     broadcast,
     exp2,
@@ -52,15 +53,10 @@ it needs of one segment then stays in the first or second cache, and the memory 
 
 SOURCES: Final = (Path(__file__), Path(simd.__file__))
 """The files whose code goes into the kernels."""
-_OPTIONS: Final = {
-    "nogil": True,
-    "error_model": "numpy",
-    "fastmath": {"nnan", "ninf", "nsz", "contract", "afn"},
-}
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    return compile_kernel(function, SOURCES, _OPTIONS)
+    return compile_kernel(function, SOURCES, OPTIONS)
 
 
 @nb.njit(inline="always")
@@ -161,7 +157,7 @@ def scan_forward(
         _copy(sums, 0, pooled[b, k], d0, real)
 
 
-@nb.njit(**_OPTIONS)
+@nb.njit(**OPTIONS)
 def _replay(
     u: Floats, projections: Floats, order: Ints, d0: int, w: Floats, bias: Floats, rates: Floats,
     X: Floats, DT: Floats, SIG: Floats, DECAY: Floats, H: Floats,
@@ -193,7 +189,7 @@ def _replay(
                 store(after, i, fma(decay, load(h, i), mul(inflow, broadcast(row, R + n))))
 
 
-@nb.njit(**_OPTIONS)
+@nb.njit(**OPTIONS)
 def _retrace(
     row: Floats, R: int, g: Floats, factor: Floats, base: Floats, x: Floats, dt: Floats, sig: Floats,
     decays: Floats, h: Floats, after: Floats, rates: Floats, gain: Floats, partial: Floats, gh: Floats, gA: Floats,

@@ -31,6 +31,12 @@ _LOG1P: Final = (
 )  # fmt: skip
 # Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26: erfc(x) = t·p(t)·e^-x², t = 1 / (1 + 0.3275911 x).
 _ERFC: Final = (1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592)
+OPTIONS: Final = {
+    "nogil": True,
+    "error_model": "numpy",
+    "fastmath": {"nnan", "ninf", "nsz", "contract", "afn"},
+}
+"""How numba compiles the functions that work on vectors."""
 _FLAGS: Final = ("nnan", "ninf", "nsz", "contract", "afn")
 
 

@@ -40,7 +40,8 @@ def _openmp() -> ctypes.CDLL | None:
 
 
 @cache
-def _pool(workers: int) -> ThreadPoolExecutor:
+def pool(workers: int) -> ThreadPoolExecutor:
+    """Plain threads, kept for later calls; forgotten by forked children, who would have none of them."""
     return ThreadPoolExecutor(workers, thread_name_prefix="mair-scan")
 
 
@@ -49,7 +50,7 @@ def _forget_threads() -> None:
 
     So it computes on the one that it has, as PyTorch's own data loaders do; a spawned process has all of its own.
     """
-    _pool.cache_clear()
+    pool.cache_clear()
     torch.set_num_threads(1)
 
 
@@ -85,7 +86,7 @@ def run_jobs(kernel: Callable[..., Any], jobs: int, *arguments: Any, grain: int 
 
     library = _openmp()
     if library is None:
-        others = [_pool(thread_count()).submit(work) for _ in range(threads - 1)]
+        others = [pool(thread_count()).submit(work) for _ in range(threads - 1)]
         work()
         for other in others:
             other.result()
