@@ -81,7 +81,10 @@ def _restore(options: RestoreOptions, run: RunSettings) -> int:
             report.skipped(job)
     todo = [job for job in jobs if not job.skip]
     check_writable_places(todo)
-    with _manifest(options, todo) as manifest:
+    with _manifest(options, jobs) as manifest:
+        if manifest is not None:
+            for line in manifest.untold((job for job in jobs if job.skip), report.task.name):
+                manifest.add(line)
         if options.cluster is None:
             _run(todo, restorer, options, report, manifest)
         else:

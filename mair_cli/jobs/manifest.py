@@ -6,12 +6,17 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import IO, Final
 
-from mair_cli.errors import UsageError
+from mair_cli.errors import ImageError, UsageError
+from mair_cli.images.io import probe
 from mair_cli.jobs.plan import Job
+from mair_cli.restore.signature import task_signed
 from mair_cli.store.remote import Address, Place, check_writable
 
 _PUT_EVERY: Final = 30.0  # seconds; object stores cannot append, so the whole is put again
@@ -49,6 +54,7 @@ class Manifest:
         self._place = place
         self._put_at, self._put_took = time.monotonic(), 0.0
         try:
+            self._goes_on = place.kind() is not None if isinstance(place, Address) else place.exists()
             self._file = self._fetched(place) if isinstance(place, Address) else self._opened(place)
             if self._file.seek(0, os.SEEK_END):
                 self._file.seek(-1, os.SEEK_END)
@@ -68,7 +74,36 @@ class Manifest:
         file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
         if address.kind() is not None:
             file.write(address.read(_LARGEST))
+        else:
+            address.write(b"")  # so that the next run knows that this one began
         return file
+
+    def untold(self, skipped: Iterable[Job], task: str) -> Iterator[dict[str, object]]:
+        """Lines to add for results that an earlier run with this manifest wrote and did not come to tell.
+
+        Whoever stops a run stops it between some picture and its line. Results of which no line tells, and that say of
+        themselves that they are results of this task, can be of such a run only.
+
+        Args:
+            skipped: jobs whose results exist.
+            task: a name in `mair_cli.tasks.TASKS`.
+        """
+        if not self._goes_on:
+            return
+        told = array("Q", sorted(_told(self._file)))  # 8 bytes a line: manifests are long
+        for job in skipped:
+            place = str(job.destination)
+            number = _number(place)
+            at = bisect_left(told, number)
+            if job.destination is None or (at < len(told) and told[at] == number):
+                continue
+            try:
+                found = probe(job.destination)
+            except ImageError:
+                continue
+            if task_signed(found.software) == task:
+                size = {"output_width": found.width, "output_height": found.height}
+                yield {"input": str(job.source.path), "output": place, "status": "done", **size, "found": True}
 
     def add(self, values: Mapping[str, object]) -> None:
         """Append a line. Raises OSError."""
@@ -101,3 +136,19 @@ class Manifest:
     def __exit__(self, *error: object) -> None:
         """Close it."""
         self.close()
+
+
+def _told(file: IO[bytes]) -> Iterator[int]:
+    """The numbers of results that lines of a manifest tell of."""
+    file.seek(0)
+    for line in file:
+        try:
+            told = json.loads(line)
+            if told["status"] == "done":
+                yield _number(told["output"])
+        except (ValueError, LookupError, TypeError, AttributeError):  # left unfinished, or somebody else's
+            continue
+
+
+def _number(place: str) -> int:
+    return int.from_bytes(blake2b(place.encode("utf-8", "surrogateescape"), digest_size=8).digest(), "little")
