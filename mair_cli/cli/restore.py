@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -54,6 +55,7 @@ def restore(options: RestoreOptions, settings: Mapping[str, object], **more: obj
 
 def _restore(options: RestoreOptions, run: RunSettings) -> int:
     from mair_cli.jobs.plan import check_writable_places
+    from mair_cli.jobs.spool import Picked
 
     found = _collect(options, _task(run).name)
     _tell_left_out(found)
@@ -65,10 +67,10 @@ def _restore(options: RestoreOptions, run: RunSettings) -> int:
         restorer = _load(run)  # only the file knows its scale, and the scale is part of the names
     scale = _scale(run) if restorer is None or restorer.scale is None else restorer.scale
     jobs = _plan(options, run, found.sources, scale)
-    refused = [(job.source.name, job.problem) for job in jobs if job.problem is not None]
-    for name, reason in (*found.problems, *refused):
+    refused = ((job.source.name, job.problem) for job in jobs if job.problem is not None)
+    for name, reason in chain(found.problems, refused):
         report.failed(name, f"{name}: {reason}")
-    jobs = [job for job in jobs if job.problem is None]
+    jobs = Picked(jobs, lambda job: job.problem is None)
     restorer = _load(_on_this_machine(options, run)) if restorer is None else restorer
     console.note(restorer.description)
     _warn_of_other_level(restorer)
@@ -79,7 +81,7 @@ def _restore(options: RestoreOptions, run: RunSettings) -> int:
     for job in jobs:
         if job.skip:
             report.skipped(job)
-    todo = [job for job in jobs if not job.skip]
+    todo = Picked(jobs, lambda job: not job.skip)
     check_writable_places(todo)
     with _manifest(options, jobs) as manifest:
         if manifest is not None:
@@ -101,6 +103,8 @@ def _collect(options: RestoreOptions, task: str) -> Found:
     output = results_folder(options.output)
     found = collect(options.inputs, recursive=options.recursive, is_image=is_image_name, leave_out=output)
     renamed = earlier_results(found.sources, task)
+    if not renamed:
+        return found
     return replace(
         found,
         sources=tuple(source for source in found.sources if source not in renamed),
@@ -121,9 +125,9 @@ def _tell_left_out(found: Found) -> None:
     for reason, paths in pictures.items():
         console.warn(f"{reason}; left out: {listed(paths)}")
     if others:
-        console.note(f"not looked at, being no images by their names: {listed(others)}")
+        console.note(f"not looked at, being no images by their names: {listed(others, found.more_ignored)}")
     if found.results:
-        console.note(f"left out, being results of earlier runs: {listed(found.results)}")
+        console.note(f"left out, being results of earlier runs: {listed(found.results, found.more_results)}")
     if found.folders:
         console.note(f"subfolders not entered (`recursive` does): {listed(found.folders)}")
 
@@ -167,7 +171,7 @@ def _scale(run: RunSettings) -> int:
     return entry.scale
 
 
-def _plan(options: RestoreOptions, run: RunSettings, sources: Sequence[Source], scale: int) -> list[Job]:
+def _plan(options: RestoreOptions, run: RunSettings, sources: Collection[Source], scale: int) -> Collection[Job]:
     from mair_cli.jobs.plan import Request, plan
     from mair_cli.store.remote import parse_place
 
@@ -232,7 +236,7 @@ def _on_this_machine(options: RestoreOptions, run: RunSettings) -> RunSettings:
     return run if options.cluster is None else run.with_(device="cpu", backend="auto", precision="fp32", threads=None)
 
 
-def _manifest(options: RestoreOptions, jobs: Sequence[Job]) -> AbstractContextManager[Manifest | None]:
+def _manifest(options: RestoreOptions, jobs: Collection[Job]) -> AbstractContextManager[Manifest | None]:
     if not jobs or (options.manifest is None and options.cluster is None):
         return nullcontext()
     from mair_cli.jobs.manifest import Manifest, default_manifest
@@ -255,7 +259,7 @@ def _treatment(options: RestoreOptions, report: Report) -> Treatment:
 
 
 def _run_on_cluster(
-    jobs: Sequence[Job], run: RunSettings, options: RestoreOptions, report: Report, manifest: Manifest | None
+    jobs: Collection[Job], run: RunSettings, options: RestoreOptions, report: Report, manifest: Manifest | None
 ) -> None:
     from mair_cli.jobs.cluster import connected
 
@@ -277,7 +281,7 @@ def _run_on_cluster(
 
 
 def _run(
-    jobs: Sequence[Job],
+    jobs: Collection[Job],
     restorer: Restorer | SizedRestorer,
     options: RestoreOptions,
     report: Report,

@@ -10,9 +10,10 @@ import logging
 import os
 import pickle
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -147,7 +148,7 @@ class ClusterRun:
     treatment: Treatment
     files: Mapping[str, Path] = field(default_factory=dict)
 
-    def outcomes(self, jobs: Sequence[Job]) -> Iterator[Done]:
+    def outcomes(self, jobs: Collection[Job]) -> Iterator[Done]:
         """What became of each job, as they are finished.
 
         Raises:
@@ -161,8 +162,9 @@ class ClusterRun:
         log.info("%d actors of %d threads and %d GPUs on %d nodes", actors, share.threads, share.gpus, len(nodes))
         load = Load.of(self.run.with_(threads=share.threads), self.treatment, self.files)
         try:
-            for start in range(0, len(jobs), _WAVE):
-                yield from self._wave(jobs[start : start + _WAVE], load, Share(actors, share.threads, share.gpus))
+            waiting = iter(jobs)
+            while wave := list(islice(waiting, _WAVE)):
+                yield from self._wave(wave, load, Share(actors, share.threads, share.gpus))
         except (ray.exceptions.RayError, RuntimeError) as error:
             raise MairError(f"The cluster cannot go on: {_cause(error)}") from error
 

@@ -1,26 +1,31 @@
-"""The images in a folder elsewhere, from one listing: by the rules of `naming` for folders here."""
+"""The images in a folder elsewhere, from one listing as it comes in: by the rules of `naming` for folders here."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
+from typing import Protocol
 
 from mair_cli.store.remote import Address
 
 _UNSAFE = {"", ".", ".."}  # parts of keys that would lead out of the folder to which results are mirrored
 
 
-@dataclass
-class Walked:
-    """Images, and what was not taken; see `naming.Found`."""
+class Notes(Protocol):
+    """Hears of what is not taken; see `naming.Found`."""
 
-    images: list[Address] = field(default_factory=list)
-    ignored: list[Address] = field(default_factory=list)
-    results: list[Address] = field(default_factory=list)
-    folders: list[Address] = field(default_factory=list)
-    unsafe: list[Address] = field(default_factory=list)
+    def ignore(self, file: Address) -> None:
+        """It is no image by its name."""
+
+    def result(self, folder: Address) -> None:
+        """It holds results of an earlier run."""
+
+    def unentered(self, folder: Address) -> None:
+        """Nobody asked to descend."""
+
+    def unsafe(self, file: Address) -> None:
+        """Its name would lead out of the folder to which results are mirrored."""
 
 
 def walk(
@@ -30,8 +35,9 @@ def walk(
     is_image: Callable[[str], bool],
     original_of: Callable[[str], str | None],
     leave_out: Address | None,
-) -> Walked:
-    """Look through a folder.
+    notes: Notes,
+) -> Iterator[Address]:
+    """The images in a folder, as they are listed. What is held of it grows with its folders, not with its files.
 
     Args:
         folder: where.
@@ -39,35 +45,43 @@ def walk(
         is_image: tells it by a file's name.
         original_of: the name of the folder whose results one of this name holds, if it is named like such.
         leave_out: folder of results.
+        notes: hears of the rest.
 
     Raises:
-        OSError: it cannot be listed.
+        OSError: it cannot be listed; while iterating.
     """
-    files, folders = folder.find(recursive=recursive)
-    walked = Walked(folders=[Address(each.url.rstrip("/")) for each in folders if not each.name.startswith(".")])
-    parents = {str(parent) for file in files for parent in file.relative_to(folder).parents}
+    parents: set[str] = set()
+    results: set[PurePosixPath] = set()
 
     def made(way: PurePosixPath) -> PurePosixPath | None:
-        """The folder of results in which a file lies."""
+        """The folder of results in which a file lies; its original has been listed before it."""
         for parent in way.parents:
             original = original_of(parent.name)
             if original is not None and str(parent.with_name(original)) in parents:
                 return parent
         return None
 
-    results: dict[Address, None] = {}
-    for file in files:
+    def left(below: Address) -> None:
+        if not below.name.startswith("."):
+            notes.unentered(below)
+
+    for file in folder.files(recursive=recursive, folders=left):
         parts = file.url.removeprefix(folder.url + "/").split("/")
         if _UNSAFE.intersection(parts) or (os.sep != "/" and any(os.sep in part for part in parts)):
-            walked.unsafe.append(file)
-        elif any(part.startswith(".") for part in parts) or _lies_in(file, leave_out, folder):
+            notes.unsafe(file)
             continue
-        elif (place := made(PurePosixPath(*parts))) is not None:
-            results[folder / place] = None
-        else:
-            (walked.images if is_image(file.name) else walked.ignored).append(file)
-    walked.results = list(results)
-    return walked
+        way = PurePosixPath(*parts)
+        parents.update(map(str, way.parents))
+        if any(part.startswith(".") for part in parts) or _lies_in(file, leave_out, folder):
+            continue
+        place = made(way)
+        if place is not None and place not in results:
+            results.add(place)
+            notes.result(folder / place)
+        if place is None and is_image(file.name):
+            yield file
+        elif place is None:
+            notes.ignore(file)
 
 
 def _lies_in(file: Address, leave_out: Address | None, folder: Address) -> bool:

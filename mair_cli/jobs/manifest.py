@@ -8,7 +8,7 @@ import tempfile
 import time
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from hashlib import blake2b
 from pathlib import Path
 from typing import IO, Final
@@ -26,20 +26,21 @@ _LARGEST: Final = 8 << 30
 NAME: Final = "mair_manifest.jsonl"
 
 
-def default_manifest(output: Place | None, jobs: Sequence[Job]) -> Place:
+def default_manifest(output: Place | None, jobs: Collection[Job]) -> Place:
     """The manifest beside an output folder, or in the folder of results that have none of their own."""
     if output is not None and output.name and not output.suffix:
         return output.with_name(f"{output.name}_{NAME}")
     if isinstance(output, Address) and not output.name:
         return output / NAME  # a bucket has nothing beside it
-    first = jobs[0].destination
+    job = next(iter(jobs))
+    first = job.destination
     if first is None:
         raise UsageError("`manifest`: results on standard output have none.")
-    depth = 0 if jobs[0].source.folder is None else len(jobs[0].source.within.parents) - 1
+    depth = 0 if job.source.folder is None else len(job.source.within.parents) - 1
     folder = first.parent
     for _ in range(depth):
         folder = folder.parent
-    return folder / NAME if jobs[0].source.folder is None or not folder.name else _beside(folder)
+    return folder / NAME if job.source.folder is None or not folder.name else _beside(folder)
 
 
 def _beside(folder: Place) -> Place:

@@ -11,13 +11,18 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path, PurePath
 
 from mair_cli.errors import UsageError
-from mair_cli.jobs.search import RESULT, Search
-from mair_cli.store.remote import Address, Place, existing
+from mair_cli.jobs.search import RESULT, Search, base_name
+from mair_cli.jobs.spool import Spool
+from mair_cli.store.remote import Address, Place, existing, is_address
 
 STANDARD_STREAM = "-"
+MANY = 10_000
+"""So many sources elsewhere are kept on disk and planned in parts of this size."""
+
 _NAMED_AT_MOST = 3  # files named in one message; more would bury the advice
 
 
@@ -55,17 +60,20 @@ class Found:
     """What a search came to.
 
     Attributes:
-        sources: the images.
+        sources: the images; of `MANY` and more, all elsewhere, a `Spool`, in the order of their names.
         problems: names that led to none, each with the reason in words.
         ignored: files of folders that are no images by their names; hidden ones are not counted.
+        more_ignored, more_results: how many more there are, of which nothing is remembered.
         results: files and folders that earlier runs made of what is among the inputs too, going by their names.
         folders: subfolders that were not entered, since nobody asked to descend.
     """
 
-    sources: tuple[Source, ...]
+    sources: Collection[Source]
     problems: tuple[tuple[str, str], ...]
     ignored: tuple[Place, ...] = ()
+    more_ignored: int = 0
     results: tuple[Place, ...] = ()
+    more_results: int = 0
     folders: tuple[Place, ...] = ()
 
 
@@ -90,29 +98,73 @@ def collect(
     """
     if arguments.count(STANDARD_STREAM) > 1:
         raise UsageError("- (standard input) can be given only once.")
-    sources: dict[tuple[str, str], Source] = {}
     search = Search(recursive, is_image, leave_out)
+    listed = _listed(arguments, search)
+    first = list(islice(listed, MANY))
+    more_results = 0
+    kept: Collection[Source]
+    if len(first) == MANY and all(map(is_address, arguments)):
+        kept, made, more_results = _collected_on_disk(chain(first, listed))
+    else:
+        kept, made = _without_results(chain(first, listed))
+    if not kept and not made:
+        raise UsageError("\n".join(f"{name}: {reason}" for name, reason in search.problems[:_NAMED_AT_MOST]))
+    return Found(
+        kept,
+        tuple(search.problems),
+        tuple(search.ignored),
+        search.more_ignored,
+        (*search.results, *made),
+        more_results,
+        tuple(search.folders),
+    )
+
+
+def _listed(arguments: Sequence[str], search: Search) -> Iterator[Source]:
     for argument in arguments:
         if argument == STANDARD_STREAM:
-            sources["", ""] = Source(None, alone=len(arguments) == 1)
+            yield Source(None, alone=len(arguments) == 1)
             continue
         paths = search.expand(argument)
         alone = len(arguments) == len(paths) == 1
         for path in paths:
             files = search.within(path)
-            if files is not None:
-                found = [Source(file, folder=path, alone=alone) for file in files]
+            if files is None:
+                yield Source(path, alone=alone)
             else:
-                found = [Source(path, alone=alone)]
-            for source in found:
-                sources.setdefault(_source_key(source), source)
-    if not sources:
-        raise UsageError("\n".join(f"{name}: {reason}" for name, reason in search.problems[:_NAMED_AT_MOST]))
+                yield from (Source(file, folder=path, alone=alone) for file in files)
+
+
+def _without_results(listed: Iterable[Source]) -> tuple[tuple[Source, ...], list[Place]]:
+    """Sources, each once, without those that are named like results of others; and these."""
+    sources: dict[tuple[str, str], Source] = {}
+    for source in listed:
+        sources.setdefault(_source_key(source), source)
     originals = {_original_key(source.path) for source in sources.values() if source.path is not None}
     results = {key: source.path for key, source in sources.items() if _is_result(source.path, originals)}
     kept = tuple(source for key, source in sources.items() if key not in results)
-    made = [*search.results, *(path for path in results.values() if path is not None)]
-    return Found(kept, tuple(search.problems), tuple(search.ignored), tuple(made), tuple(search.folders))
+    return kept, [path for path in results.values() if path is not None]
+
+
+def _collected_on_disk(listed: Iterable[Source]) -> tuple[Spool[Source], list[Place], int]:
+    """The same for more of them than memory should hold; of the results a few, and how many more there are."""
+    made: list[Place] = []
+    counts: list[int] = []
+
+    def kept() -> Iterator[Source]:
+        for _, _, part in Spool(listed, source_base).parts(MANY):
+            some, results = _without_results(part)
+            made.extend(results[: _NAMED_AT_MOST - len(made)] if len(made) < _NAMED_AT_MOST else ())
+            counts.append(len(results))
+            yield from some
+
+    spool = Spool(kept(), source_base)
+    return spool, made, sum(counts) - len(made)
+
+
+def source_base(source: Source) -> str:
+    """See `search.base_name`; empty for standard input."""
+    return "" if source.path is None else base_name(source.path)
 
 
 def _original_key(path: Place) -> tuple[str, str]:
@@ -170,7 +222,7 @@ def place(
     def spot(index: int, tag: str) -> Place:
         source, extension = sources[index], extensions[index]
         if source.folder is not None:
-            root = _result_folder(source, source.folder, suffix, output)
+            root = result_folder(source, source.folder, suffix, output)
             return root / source.within.with_name(source.within.stem + tag + extension)
         if output is not None and source.alone and not into_folder:
             return output
@@ -193,7 +245,7 @@ def place(
     return places
 
 
-def _result_folder(source: Source, folder: Place, suffix: str, output: Place | None) -> Place:
+def result_folder(source: Source, folder: Place, suffix: str, output: Place | None) -> Place:
     """Top of the tree that mirrors `folder`."""
     if isinstance(folder, Path) and folder.name in (
         "",
@@ -300,8 +352,8 @@ def _check_parent(target: Path) -> None:
         raise UsageError(f"{target} cannot be written: no permission to write to {parent}.")
 
 
-def listed(paths: Sequence[Place]) -> str:
-    """The first few of many paths, for a message."""
+def listed(paths: Sequence[Place], more: int = 0) -> str:
+    """The first few of many paths, for a message; `more` counts others."""
     shown = ", ".join(map(str, paths[:_NAMED_AT_MOST]))
-    rest = len(paths) - _NAMED_AT_MOST
+    rest = len(paths) + more - _NAMED_AT_MOST
     return f"{shown} and {rest} more" if rest > 0 else shown

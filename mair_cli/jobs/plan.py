@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from mair_cli.errors import ImageError, UsageError
 from mair_cli.images.formats import FORMATS, INSTALL_PLUGINS, extension_for, plugin_missing, writable_format
 from mair_cli.images.io import probe
-from mair_cli.jobs.naming import STANDARD_STREAM, Source, check_targets, companion, place
+from mair_cli.jobs.naming import (
+    MANY,
+    STANDARD_STREAM,
+    Source,
+    check_targets,
+    companion,
+    place,
+    result_folder,
+    source_base,
+)
+from mair_cli.jobs.search import base_name
+from mair_cli.jobs.spool import Spool
 from mair_cli.restore.signature import task_signed
 from mair_cli.store.remote import Address, Place, check_writable, existing, parse_place
 
@@ -94,7 +106,7 @@ def results_folder(output: str | None) -> Place | None:
     return parse_place(output) if output and output != STANDARD_STREAM and not is_image_name(output) else None
 
 
-def earlier_results(sources: Sequence[Source], task: str) -> list[Source]:
+def earlier_results(sources: Collection[Source], task: str) -> list[Source]:
     """Of several sources those that say of themselves that they are results of this task, under whatever name.
 
     None where all are: who names results alone means them. Files elsewhere are asked when they are restored, which
@@ -111,8 +123,10 @@ def _signed_task(path: Path) -> str | None:
         return None  # reading will fail too, and say why
 
 
-def plan(sources: Sequence[Source], request: Request) -> list[Job]:
+def plan(sources: Collection[Source], request: Request) -> Collection[Job]:
     """Decide every name of a run, looking at headers only; of files elsewhere only where their names leave it open.
+
+    What `naming.collect` keeps on disk is planned in parts, on disk again.
 
     Raises:
         UsageError: something would be overwritten, two results would share a name, ground truth is missing, or what was
@@ -120,39 +134,85 @@ def plan(sources: Sequence[Source], request: Request) -> list[Job]:
     """
     if request.output == STANDARD_STREAM:
         return [_stream_job(sources, request)]
-    output = None if request.output is None else parse_place(request.output)
-    into_folder = output is not None and ((request.output or "").endswith((*_SEPARATORS, "/")) or _is_folder(output))
-    _check_output(sources, output, into_folder)
-    given = None if request.format is None else writable_format(request.format)
-    formats = [_format_of(source, given, None if into_folder else output) for source in sources]
-    _check_quality(request.quality, formats)
-    extensions = [_extension(source, name) for source, name in zip(sources, formats, strict=True)]
-    places = place(sources, extensions, suffix=request.suffix, output=output, into_folder=into_folder)
-    there = _existing(places, request.compare)
-    truths = _GroundTruths(request.ground_truth)
-    jobs = [
-        _job(source, destination, name, request, truths, len(sources), there)
-        for source, destination, name in zip(sources, places, formats, strict=True)
-    ]
-    sound = [job for job in jobs if job.problem is None]
-    targets = [(job.source.name, path) for job in sound for path in (job.destination, job.comparison) if path]
-    read = [*(source.path for source in sources), *(job.ground_truth for job in sound), *request.protected]
-    check_targets(
-        targets,
-        protected=[path for path in read if path is not None],
-        may_exist=request.overwrite or request.skip_existing,
-        there=there,
-    )
+    planner = _Planner(sources, request)
+    if not isinstance(sources, Spool):
+        jobs: Collection[Job] = planner.jobs(list(sources), planner.existing)
+    else:
+        there = Spool(_listed(planner.folders(sources)), base_name)
+        parts = sources.parts(MANY)
+        planned = (planner.jobs(part, lambda _: set(there.between(low, high))) for low, high, part in parts)  # noqa: B023 - called at once
+        jobs = Spool(chain.from_iterable(planned), lambda job: source_base(job.source))
+    _check_quality(request.quality, planner.formats)
     return jobs
 
 
-def _existing(places: Sequence[Place], compare: bool) -> set[Address]:
-    """Which results elsewhere are there already. Raises UsageError where that cannot be found out."""
-    targets = [*places, *(companion(place) for place in places if compare)]
-    try:
-        return existing(target for target in targets if isinstance(target, Address))
-    except OSError as error:
-        raise UsageError(f"{error.filename}: {error.strerror}.") from error
+class _Planner:
+    """Plans a run as a whole, or in parts that have no names in common."""
+
+    def __init__(self, sources: Collection[Source], request: Request) -> None:
+        """Look at the output and the ground truth. Raises UsageError."""
+        self._request, self._count = request, len(sources)
+        self._output = output = None if request.output is None else parse_place(request.output)
+        typed = request.output or ""
+        self._into_folder = output is not None and (typed.endswith((*_SEPARATORS, "/")) or _is_folder(output))
+        _check_output(sources, output, self._into_folder)
+        self._given = None if request.format is None else writable_format(request.format)
+        self._truths = _GroundTruths(request.ground_truth)
+        self.formats: set[str] = set()
+
+    def jobs(self, sources: Sequence[Source], existing_of: Callable[[Sequence[Place]], set[Address]]) -> list[Job]:
+        """The jobs of some sources; `existing_of` tells which results elsewhere exist. Raises UsageError."""
+        request = self._request
+        named = None if self._into_folder else self._output
+        formats = [_format_of(source, self._given, named) for source in sources]
+        self.formats.update(formats)
+        extensions = [_extension(source, name) for source, name in zip(sources, formats, strict=True)]
+        places = place(sources, extensions, suffix=request.suffix, output=self._output, into_folder=self._into_folder)
+        there = existing_of(places)
+        jobs = [
+            _job(source, destination, name, request, self._truths, self._count, there)
+            for source, destination, name in zip(sources, places, formats, strict=True)
+        ]
+        sound = [job for job in jobs if job.problem is None]
+        targets = [(job.source.name, path) for job in sound for path in (job.destination, job.comparison) if path]
+        read = [*(source.path for source in sources), *(job.ground_truth for job in sound), *request.protected]
+        check_targets(
+            targets,
+            protected=[path for path in read if path is not None],
+            may_exist=request.overwrite or request.skip_existing,
+            there=there,
+        )
+        return jobs
+
+    def existing(self, places: Sequence[Place]) -> set[Address]:
+        """Which results elsewhere are there already. Raises UsageError where that cannot be found out."""
+        targets = [*places, *(companion(place) for place in places if self._request.compare)]
+        try:
+            return existing(target for target in targets if isinstance(target, Address))
+        except OSError as error:
+            raise UsageError(f"{error.filename}: {error.strerror}.") from error
+
+    def folders(self, sources: Iterable[Source]) -> set[Address]:
+        """The tops of the trees elsewhere that results go to, none of them within another."""
+        found: set[Place] = set()
+        for source in sources:
+            if source.folder is not None:
+                found.add(result_folder(source, source.folder, self._request.suffix, self._output))
+            elif self._output is not None or source.path is not None:
+                found.add(self._output or source.path.parent)  # type: ignore[union-attr]
+        tops = {folder for folder in found if isinstance(folder, Address)}
+        return {top for top in tops if not any(top.url.startswith(f"{other.url}/") for other in tops)}
+
+
+def _listed(folders: Iterable[Address]) -> Iterator[Address]:
+    """All files in them. Raises UsageError."""
+    for folder in folders:
+        try:
+            yield from folder.files(recursive=True)
+        except FileNotFoundError:  # nothing there yet
+            continue
+        except OSError as error:
+            raise UsageError(f"{error.filename}: {error.strerror}.") from error
 
 
 def _is_folder(place: Place) -> bool:
@@ -205,24 +265,25 @@ def _lstat(path: Path) -> None:
         path.lstat()
 
 
-def _stream_job(sources: Sequence[Source], request: Request) -> Job:
-    if len(sources) != 1 or sources[0].folder is not None:
+def _stream_job(sources: Collection[Source], request: Request) -> Job:
+    source = next(iter(sources))
+    if len(sources) != 1 or source.folder is not None:
         raise UsageError("`output` - (standard output) takes a single image: name one input.")
     if request.compare:
         raise UsageError("`compare` needs a file to put its picture beside: name one as `output`.")
     given = None if request.format is None else writable_format(request.format)
     if given is not None:
         _check_quality(request.quality, [given])
-    return Job(sources[0], None, given, None, _GroundTruths(request.ground_truth).of(sources[0], 1))
+    return Job(source, None, given, None, _GroundTruths(request.ground_truth).of(source, 1))
 
 
-def _check_quality(quality: int | None, formats: Sequence[str]) -> None:
+def _check_quality(quality: int | None, formats: Collection[str]) -> None:
     if quality is not None and not any(name in _WITH_QUALITY for name in formats):
         written = ", ".join(sorted(set(formats)))
         raise UsageError(f"`quality` {quality}: {written} knows none; add `format` jpg, webp or avif, or leave it out.")
 
 
-def _check_output(sources: Sequence[Source], output: Place | None, into_folder: bool) -> None:
+def _check_output(sources: Iterable[Source], output: Place | None, into_folder: bool) -> None:
     if output is None or _is_folder(output):
         return
     wants_folder = into_folder or any(not source.alone or source.folder is not None for source in sources)
@@ -319,7 +380,7 @@ class _GroundTruths:
         return [file for file in wanted.parent.iterdir() if file.stem == wanted.stem] if wanted.parent.is_dir() else []
 
 
-def check_writable_places(jobs: Sequence[Job]) -> None:
+def check_writable_places(jobs: Iterable[Job]) -> None:
     """Try to write to each bucket that results go to. Raises UsageError where that is not possible."""
     tops: dict[Address, Address] = {}
     for job in jobs:

@@ -6,17 +6,22 @@ import fnmatch
 import glob
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mair_cli.errors import UsageError
+from mair_cli.images.formats import FORMATS
 from mair_cli.jobs.elsewhere import walk
 from mair_cli.store.remote import Address, Place, is_address, parse_place
 
 RESULT = re.compile(
     r"(?P<stem>.+)_mair_(?:[a-z]*[0-9.]*|[0-9]+x[0-9]*)(?:_compare)?"
 )  # see `Task.result_suffix` and `companion`
+
+_REMEMBERED = 1000  # files elsewhere that are no images
+
+_TAG = re.compile(r"(?P<stem>.+)_[a-z0-9]{2,5}", re.IGNORECASE)
 
 
 @dataclass
@@ -28,6 +33,7 @@ class Search:
     leave_out: Place | None
     problems: list[tuple[str, str]] = field(default_factory=list)
     ignored: list[Place] = field(default_factory=list)
+    more_ignored: int = 0
     results: list[Place] = field(default_factory=list)
     folders: list[Place] = field(default_factory=list)
     _kinds: dict[Address, str] = field(default_factory=dict)
@@ -68,29 +74,53 @@ class Search:
             self.problems.append((str(place), "no image matches"))
         return list(matches)
 
-    def within(self, place: Place) -> Sequence[Place] | None:
+    def within(self, place: Place) -> Iterable[Place] | None:
         """Images in a folder; None for what is none. Raises UsageError."""
         if not isinstance(place, Address):
             return self.walk(place) if place.is_dir() else None
         if self._kinds.get(place) != "folder":
             return None
+        return self._walk_elsewhere(place)
+
+    def _walk_elsewhere(self, place: Address) -> Iterator[Place]:
+        """Images as they are listed; in the order of S3, which is that of the whole names. Raises UsageError."""
+        found, troubles = False, len(self.problems)
+        leave_out = self.leave_out if isinstance(self.leave_out, Address) else None
+        images = walk(
+            place,
+            recursive=self.recursive,
+            is_image=self.is_image,
+            original_of=original_folder,
+            leave_out=leave_out,
+            notes=self,
+        )
         try:
-            walked = walk(
-                place,
-                recursive=self.recursive,
-                is_image=self.is_image,
-                original_of=original_folder,
-                leave_out=self.leave_out if isinstance(self.leave_out, Address) else None,
-            )
+            for image in images:
+                found = True
+                yield image
         except OSError as error:
             raise UsageError(f"{place}: cannot be listed: {error.strerror or error}.") from error
-        self.ignored += walked.ignored
-        self.results += walked.results
-        self.folders += walked.folders
-        self.problems += ((str(file), "a name with empty parts or dots is not mirrored") for file in walked.unsafe)
-        if not walked.images and not walked.unsafe:
+        if not found and len(self.problems) == troubles:
             self._no_images(place)
-        return walked.images
+
+    def ignore(self, file: Address) -> None:
+        """See `elsewhere.Notes`. Of many files the first are remembered; the others are counted."""
+        if len(self.ignored) < _REMEMBERED:
+            self.ignored.append(file)
+        else:
+            self.more_ignored += 1
+
+    def result(self, folder: Address) -> None:
+        """See `elsewhere.Notes`."""
+        self.results.append(folder)
+
+    def unentered(self, folder: Address) -> None:
+        """See `elsewhere.Notes`."""
+        self.folders.append(folder)
+
+    def unsafe(self, file: Address) -> None:
+        """See `elsewhere.Notes`."""
+        self.problems.append((str(file), "a name with empty parts or dots is not mirrored"))
 
     def _no_images(self, folder: Place) -> None:
         hint = "" if self.recursive else "; `recursive` descends into folders"
@@ -129,3 +159,22 @@ def original_folder(name: str) -> str | None:
     """The name of the folder whose results one of this name holds, if it is named like such."""
     named = RESULT.fullmatch(name)
     return named["stem"] if named else None
+
+
+def base_name(path: Place) -> str:
+    """What the names of an input and of all its results have in common, whatever else they may have.
+
+    Only files of one base can be result and original of each other (`photo.jpg`, `photo_jpg_mair_x4.png`), or have
+    results that would share a name.
+    """
+    stem = path.stem
+    while True:
+        named, tagged = RESULT.fullmatch(stem), _TAG.fullmatch(stem)
+        if named is not None:
+            stem = named["stem"]
+        elif stem.endswith("_compare") and stem != "_compare":
+            stem = stem.removesuffix("_compare")
+        elif tagged is not None and "." + stem.rpartition("_")[2].lower() in FORMATS:
+            stem = tagged["stem"]
+        else:
+            return stem

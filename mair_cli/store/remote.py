@@ -13,7 +13,7 @@ import os
 import re
 import secrets
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
@@ -156,20 +156,31 @@ class Address:
 
     def find(self, *, recursive: bool) -> tuple[list[Address], list[Address]]:
         """Files, and folders that were not entered, both sorted, by one listing. Raises OSError."""
-        with self._open() as (system, path):
-            if recursive:
-                names, folders = system.find(path), []
-            else:
-                entries = system.ls(path, detail=True)
-                names = [entry["name"] for entry in entries if entry["type"] == "file"]
-                folders = [entry["name"] for entry in entries if entry["type"] != "file"]
-            found = self._below(names, path), self._below(folders, path)
-        return found
+        folders: list[Address] = []
+        files = sorted(self.files(recursive=recursive, folders=folders.append))
+        return files, sorted(folders)
 
-    def _below(self, names: Iterable[str], path: str) -> list[Address]:
+    def files(self, *, recursive: bool, folders: Callable[[Address], None] = lambda folder: None) -> Iterator[Address]:
+        """Files as they are listed, folder `x` before folder `x_mair_x4`, a page of the listing held at a time.
+
+        Args:
+            recursive: whether to descend.
+            folders: told of each folder that is not entered.
+
+        Raises:
+            OSError: while iterating.
+        """
+        with self._open() as (system, path):
+            pages = _pages_of_s3 if self.scheme in ("s3", "s3a") else _pages
+            for names, left in pages(system, path, recursive):
+                for folder in self._below(left, path):
+                    folders(folder)
+                yield from self._below(names, path)
+
+    def _below(self, names: Iterable[str], path: str) -> Iterator[Address]:
         """Names as the library gives them, some of which stand for the folder itself or end like one."""
-        ways = (name.removeprefix(path).lstrip("/") if path.strip("/") else name.lstrip("/") for name in names)
-        return sorted(self / way for way in ways if way and not way.endswith("/"))
+        ways = (name.removeprefix(path).removeprefix("/") for name in names)
+        return (self / way for way in ways if way and not way.endswith("/"))
 
     @contextmanager
     def _open(self) -> Iterator[tuple[Any, str]]:
@@ -269,6 +280,30 @@ def _file_system(address: Address) -> tuple[Any, str]:
         options["config_kwargs"] = {"connect_timeout": seconds, "read_timeout": seconds}
     found: tuple[Any, str] = fsspec.url_to_fs(address.url, **options)
     return found
+
+
+_Page = tuple[list[str], list[str]]
+"""Names of files, and of folders that are not entered."""
+
+
+def _pages(system: Any, path: str, recursive: bool) -> Iterator[_Page]:  # noqa: ANN401 - a file system
+    """A page a folder."""
+    for top, folders, files in system.walk(path, maxdepth=None if recursive else 1, on_error="raise"):
+        folders.sort()  # the order in which they are entered
+        yield sorted(f"{top}/{name}" for name in files), [] if recursive else [f"{top}/{name}" for name in folders]
+
+
+def _pages_of_s3(system: Any, path: str, recursive: bool) -> Iterator[_Page]:  # noqa: ANN401 - a file system
+    """A page a request; the library itself would hold all that it found. S3 lists in the order of keys."""
+    bucket, _, folder = path.partition("/")
+    asked = {"Bucket": bucket, "Prefix": f"{folder}/" if folder else "", **({} if recursive else {"Delimiter": "/"})}
+    while True:
+        page = system.call_s3("list_objects_v2", **asked)
+        folders = [f"{bucket}/{entry['Prefix'].rstrip('/')}" for entry in page.get("CommonPrefixes", ())]
+        yield [f"{bucket}/{entry['Key']}" for entry in page.get("Contents", ())], folders
+        if not page.get("IsTruncated"):
+            return
+        asked["ContinuationToken"] = page["NextContinuationToken"]
 
 
 def _foreign_errors() -> tuple[type[Exception], ...]:

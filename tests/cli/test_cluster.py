@@ -141,7 +141,7 @@ def test_workers_and_a_node_die_and_every_picture_is_done_once(
 
 def test_a_run_that_was_killed_and_one_that_was_interrupted_go_on(cluster: Any) -> None:
     for index in range(10):
-        photo(f"in/{index:02}.png", 150, 150)
+        photo(f"in/{index:02}.png", 280, 280)
 
     def restored() -> int:
         return sum("found" not in row for row in lines(Path("m.jsonl")))
@@ -151,7 +151,7 @@ def test_a_run_that_was_killed_and_one_that_was_interrupted_go_on(cluster: Any) 
     for number, code in ((signal.SIGKILL, -9), (signal.SIGINT, 130)):
         before = restored()
         process = start(*words)
-        while process.poll() is None and restored() < before + 2:
+        while process.poll() is None and restored() < before + 1:
             time.sleep(0.05)
         process.send_signal(number)
         _, err = process.communicate(timeout=120)

@@ -209,7 +209,7 @@ def test_one_outcome_tells_sizes_time_and_figures(enlarger: Restorer, picture: C
 
 def test_a_name_too_long_for_its_result_fails_alone(picture: Callable[..., Source]) -> None:
     long, short = picture("n" * 248 + ".png"), picture("a.png")
-    jobs = plan([long, short], Request("_mair_x4", compare=True))
+    jobs = list(plan([long, short], Request("_mair_x4", compare=True)))
     assert [job.problem is None for job in jobs] == [False, True]
     assert "too long" in str(jobs[0].problem)
     assert str(jobs[1].destination) == "a_mair_x4.png"
