@@ -10,6 +10,8 @@ import pytest
 from bucket import Bucket, s3_server, troubled_server, use
 from calling import TINY_X4, files, mair, photo, settle
 
+from mair_cli.jobs import naming, plan
+
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
@@ -164,3 +166,33 @@ def test_names_that_lead_out_of_the_folder_are_not_followed(bucket: Bucket) -> N
     ran = mair("upscale", "-r", f"s3://{bucket.name}/in", "-o", "deep/er/out", *TINY_X4)
     assert ran.code == 1
     assert files() == {"a.png", "deep/er/out/a.png"}
+
+
+def test_many_files_are_planned_in_parts_on_disk_as_few_are_in_memory(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever belongs together by its name is in one part: results with their originals, results of one name."""
+    place = f"s3://{bucket.name}"
+    for name in ("a.png", "a.bmp", "b_2.png", "b_2_compare.png", "c.png", "d.jpg", "sub/a.png", "sub/e.png"):
+        bucket.put(f"in/{name}", photo(Path(name).name, 5, 4))
+    for name in ("in/a_mair_x4.png", "in/d_jpg_mair_x4.png", "in/sub_mair_x4/f.png", "out/c.png"):
+        bucket.put(name, photo("a.png", 5, 4))
+    bucket.put("in/z.txt", b"none")
+    words = ["upscale", "-r", f"{place}/in", "-o", f"{place}/out", "--skip-existing", "--json", "--dry-run", *TINY_X4]
+    few = mair(*words)
+    monkeypatch.setattr(naming, "MANY", 2)
+    monkeypatch.setattr(plan, "MANY", 2)
+    many = mair(*words)
+    assert (few.code, many.code) == (0, 0), many.err
+    by_input = [sorted(ran.records, key=lambda record: record["input"]) for ran in (few, many)]
+    assert by_input[0] == by_input[1]
+    assert {record["output"].removeprefix(f"{place}/out/") for record in many.records} == {
+        *("a_png.png", "a_bmp.png", "b_2.png", "b_2_compare.png", "c.png", "d.jpg", "sub/a.png", "sub/e.png"),
+    }
+    left_out = [line for line in few.err.splitlines() if "left out, being results" in line]
+    assert [line for line in many.err.splitlines() if "left out, being results" in line] == left_out
+    refused = mair(*words[:5], *TINY_X4)
+    assert (refused.code, "c.png exists already" in refused.err) == (2, True)
+    assert mair(*[word for word in words if word != "--dry-run"]).code == 0
+    made = {key.removeprefix("out/") for key in bucket.objects() if key.startswith("out/")}
+    assert made == {record["output"].removeprefix(f"{place}/out/") for record in many.records}
