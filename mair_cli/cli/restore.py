@@ -56,6 +56,7 @@ def restore(options: RestoreOptions, settings: Mapping[str, object], **more: obj
 def _restore(options: RestoreOptions, run: RunSettings) -> int:
     from mair_cli.jobs.plan import check_writable_places
     from mair_cli.jobs.spool import Picked
+    from mair_cli.restore.any_size import load_restorer
 
     found = _collect(options, _task(run).name)
     _tell_left_out(found)
@@ -64,14 +65,14 @@ def _restore(options: RestoreOptions, run: RunSettings) -> int:
     )
     restorer = None
     if run.weights is not None:
-        restorer = _load(run)  # only the file knows its scale, and the scale is part of the names
+        restorer = load_restorer(run)  # only the file knows its scale, and the scale is part of the names
     scale = _scale(run) if restorer is None or restorer.scale is None else restorer.scale
     jobs = _plan(options, run, found.sources, scale)
     refused = ((job.source.name, job.problem) for job in jobs if job.problem is not None)
     for name, reason in chain(found.problems, refused):
         report.failed(name, f"{name}: {reason}")
     jobs = Picked(jobs, lambda job: job.problem is None)
-    restorer = _load(_on_this_machine(options, run)) if restorer is None else restorer
+    restorer = load_restorer(_on_this_machine(options, run)) if restorer is None else restorer
     console.note(restorer.description)
     _warn_of_other_level(restorer)
     if options.dry_run:
@@ -194,16 +195,6 @@ def _plan(options: RestoreOptions, run: RunSettings, sources: Collection[Source]
 def _suffix(run: RunSettings, scale: int) -> str:
     size = None if run.size is None else str(TargetSize.parse(run.size))
     return _task(run).result_suffix(scale=scale, size=size, sigma=None if run.sigma == "auto" else run.sigma)
-
-
-def _load(run: RunSettings) -> Restorer | SizedRestorer:
-    if run.size is not None:
-        from mair_cli.restore.any_size import SizedRestorer
-
-        return SizedRestorer(run)
-    from mair_cli.restore.restorer import Restorer
-
-    return Restorer(run)
 
 
 def _tell_plan(job: Job, restorer: Restorer | SizedRestorer, report: Report) -> None:

@@ -120,15 +120,14 @@ class RestoringActor:
 
         host_process.share_processors()
         host_process.keep_freed_memory()
-        from mair_cli.restore.any_size import SizedRestorer
-        from mair_cli.restore.restorer import Restorer
+        from mair_cli.restore.any_size import load_restorer
 
         given: Load = ray.get(desk.load.remote())
         with suppress(OSError):  # relative names are those of files that all machines share
             os.chdir(given.cwd)
         self._folder = tempfile.TemporaryDirectory(prefix="mair-actor-")
         run = given.unpacked(Path(self._folder.name))
-        self._restorer = Restorer(run) if run.size is None else SizedRestorer(run)
+        self._restorer = load_restorer(run)
         self._treatment, self._desk = given.treatment, desk
         self._engine = Engine(self._restorer.model_name, self._restorer.backend, str(self._restorer.device))
         self._node = platform.node()

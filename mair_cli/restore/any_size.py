@@ -19,6 +19,11 @@ from mair_cli.restore.tiled import Progress
 SCALES = (2, 3, 4)
 
 
+def load_restorer(settings: RunSettings) -> Restorer | SizedRestorer:
+    """What restores as `settings` say, to any size where they name one; raises what either does."""
+    return Restorer(settings) if settings.size is None else SizedRestorer(settings)
+
+
 class SizedRestorer:
     """Restores pictures of different sizes to what `settings.size` asks for.
 

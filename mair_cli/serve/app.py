@@ -193,7 +193,7 @@ class Endpoints:
                 "height": order.result.height,
                 "bytes": order.restored.stat().st_size,
                 "seconds": round(order.outcome.seconds, 2),
-                "model": order.model,
+                "model": order.outcome.model,
                 "told": str(order.outcome.levels),
             }
         return told

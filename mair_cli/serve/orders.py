@@ -19,6 +19,7 @@ from mair_cli.images.io import ImageInfo, extension_for, probe
 from mair_cli.jobs.batch import Outcome, Streams, Treatment, restore_job
 from mair_cli.jobs.naming import Source
 from mair_cli.jobs.plan import Job
+from mair_cli.restore.any_size import SizedRestorer, load_restorer
 from mair_cli.restore.restorer import Restorer
 from mair_cli.restore.settings import RunSettings
 from mair_cli.serve.wishes import Wishes
@@ -54,7 +55,6 @@ class Order:
         total: tiles in all; 0 as long as that is unknown.
         result: what the header of the result says; None until it is there.
         outcome: sizes, seconds, and what the network was told.
-        model: name of the network.
         error: why it failed.
         wrongly_asked: whether it failed for what was asked, not for the picture.
         finished: resolved when the order is done or failed; cancelled when it was withdrawn.
@@ -70,7 +70,6 @@ class Order:
     total: int = 0
     result: ImageInfo | None = None
     outcome: Outcome | None = None
-    model: str | None = None
     error: str | None = None
     wrongly_asked: bool = False
     finished: Future[None] = field(default_factory=Future)
@@ -116,7 +115,7 @@ class OrderBook:
         self._orders: dict[str, Order] = {}
         self._change = threading.Condition()
         self._closing = False
-        self._restorer: Restorer | None = None
+        self._restorer: Restorer | SizedRestorer | None = None
         self._thread = threading.Thread(target=self._work, name="mair-serve", daemon=True)
         self._thread.start()
 
@@ -219,7 +218,6 @@ class OrderBook:
         wishes, watched = order.wishes, _watched(order)
         watched(0, 0)
         restorer = self._load(wishes.settings)
-        order.model = restorer.model_name
         job = Job(Source(order.picture), order.restored, wishes.format)
         treatment = Treatment(wishes.task.name, wishes.alpha, wishes.quality, self.max_pixels)
         order.outcome = restore_job(job, restorer, treatment, Streams(BytesIO(), _nowhere), watched)
@@ -229,10 +227,10 @@ class OrderBook:
         order.result = probe(order.restored, order.name)
         logger.info("%s: done in %.1f s", order.name, order.outcome.seconds)
 
-    def _load(self, settings: RunSettings) -> Restorer:
+    def _load(self, settings: RunSettings) -> Restorer | SizedRestorer:
         if self._restorer is None or self._restorer.settings != settings:
             self._restorer = None  # its memory first
-            self._restorer = Restorer(settings)
+            self._restorer = load_restorer(settings)
             logger.info("%s", self._restorer.description)
         return self._restorer
 

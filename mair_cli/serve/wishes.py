@@ -10,6 +10,7 @@ from mair_cli.errors import UsageError
 from mair_cli.images.io import writable_format
 from mair_cli.restore.pictures import AlphaChoice
 from mair_cli.restore.settings import RunSettings
+from mair_cli.restore.sizes import TargetSize
 from mair_cli.tasks import Task, find_task
 
 ALPHA: Final = ("model", "resize", "drop")
@@ -39,8 +40,10 @@ class Wishes:
     @property
     def suffix(self) -> str:
         """What is added to the name of a result."""
-        sigma = None if self.settings.sigma == "auto" else self.settings.sigma
-        return self.task.result_suffix(scale=self.settings.scale or 4, sigma=sigma)
+        asked = self.settings
+        size = None if asked.size is None else str(TargetSize.parse(asked.size))
+        sigma = None if asked.sigma == "auto" else asked.sigma
+        return self.task.result_suffix(scale=asked.scale or 4, size=size, sigma=sigma)
 
 
 def read_wishes(fields: Mapping[str, str], machine: RunSettings) -> Wishes:
@@ -95,6 +98,7 @@ def _switch(text: str) -> bool:
 FIELDS: Final[Mapping[str, tuple[Callable[[str], object], str]]] = {
     "task": (str, "the name of a task"),
     "scale": (int, "2, 3 or 4"),
+    "size": (str, "a size"),
     "sigma": (_level(float), "a number from 0 to 75, or auto"),
     "jpeg": (_level(int), "a quality from 1 to 100, auto or off"),
     "scene": (str, "indoor, outdoor or mixed"),

@@ -81,6 +81,12 @@ def test_a_form_gives_what_the_command_gives(address: str, tmp_path: Path) -> No
     assert np.array_equal(np.asarray(opened(answer.content)), np.asarray(Image.open(tmp_path / "a.png")))
 
 
+def test_any_size(address: str) -> None:
+    answer = requests.post(f"{address}api/restore?size=150%25&name=a.png", data=picture(), timeout=60)
+    assert "a_mair_x1.5.png" in answer.headers["Content-Disposition"]
+    assert opened(answer.content).size == (24, 18)
+
+
 @pytest.mark.parametrize(
     ("query", "data", "status", "words"),
     [
@@ -88,6 +94,9 @@ def test_a_form_gives_what_the_command_gives(address: str, tmp_path: Path) -> No
         ("scale=two", picture(), 400, "`scale` two"),
         ("task=paint", picture(), 400, "there are sr, denoise"),
         ("task=dejpeg&scale=2", picture(), 400, "`scale` is for"),
+        ("scale=2&size=150%25", picture(), 400, "exclude each other"),
+        ("size=large", picture(), 400, "`size` large"),
+        ("size=4000x", picture(), 422, "photo.png"),
         ("sclae=2", picture(), 400, "no field 'sclae'"),
         ("weights=/etc/passwd", picture(), 400, "no field 'weights'"),
         ("format=exe", picture(), 400, "exe"),

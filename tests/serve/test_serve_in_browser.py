@@ -186,6 +186,10 @@ def test_other_wishes_are_applied_to_what_is_done_when_asked(
     browser.find_element("id", "again").click()
     waited(browser)
     assert all("→ 160 × 120" in text for text in text_of(browser, ".picture .hint"))
+    browser.find_element("name", "size").send_keys("100x\t")
+    browser.find_element("id", "again").click()
+    waited(browser)
+    assert all("→ 100 × 75" in text for text in text_of(browser, ".picture .hint"))
     assert not browser.find_element("id", "again").is_displayed()
     browser.find_element("id", "clear").click()
 

@@ -15,6 +15,7 @@ function wishes() {
     const owner = form.querySelector(`[name="${name}"]`).closest("[data-for]");
     if (value && (!owner || owner.dataset.for === task)) asked.set(name, value);
   }
+  if (asked.has("size")) asked.delete("scale");
   return asked.toString();
 }
 
@@ -194,7 +195,8 @@ async function dropped(data) {
   add(files);
 }
 
-function options() {
+function options(event) {
+  if (event?.target.name === "scale") form.elements.size.value = "";
   for (const part of form.querySelectorAll("[data-for]")) part.hidden = part.dataset.for !== form.elements.task.value;
   // What has not begun takes the new wishes; what is done keeps its result until it is asked for again.
   for (const picture of pictures) if (picture.state === "ready") picture.wishes = wishes();
