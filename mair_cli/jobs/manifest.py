@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 import time
 from array import array
@@ -21,7 +22,6 @@ from mair_cli.store.remote import Address, Place, check_writable
 
 _PUT_EVERY: Final = 30.0  # seconds; object stores cannot append, so the whole is put again
 _PUT_SHARE: Final = 20  # and at most one part in so many of the time goes into that
-_LARGEST: Final = 8 << 30
 
 NAME: Final = "mair_manifest.jsonl"
 
@@ -69,15 +69,14 @@ class Manifest:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path.open("a+b")
 
-    @staticmethod
-    def _fetched(address: Address) -> IO[bytes]:
+    def _fetched(self, address: Address) -> IO[bytes]:
         check_writable(address.parent)
-        file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
-        if address.kind() is not None:
-            file.write(address.read(_LARGEST))
+        self._copy = Path(tempfile.mkdtemp(prefix="mair-manifest-"), NAME)
+        if self._goes_on:
+            address.fetch(self._copy)
         else:
             address.write(b"")  # so that the next run knows that this one began
-        return file
+        return self._copy.open("a+b")
 
     def untold(self, skipped: Iterable[Job], task: str) -> Iterator[dict[str, object]]:
         """Lines to add for results that an earlier run with this manifest wrote and did not come to tell.
@@ -122,11 +121,13 @@ class Manifest:
                 self._put(self._place)
         finally:
             self._file.close()
+            if isinstance(self._place, Address):
+                shutil.rmtree(self._copy.parent, ignore_errors=True)
 
     def _put(self, address: Address) -> None:
         started = time.monotonic()
-        self._file.seek(0)
-        address.write(self._file.read())
+        self._file.flush()
+        address.write_file(self._copy)
         self._put_at = time.monotonic()
         self._put_took = self._put_at - started
 

@@ -135,20 +135,30 @@ class Address:
             raise OSError(errno.EFBIG, f"it is larger than the {limit / 2**30:.1f} GiB that are allowed", str(self))
         return data
 
-    def write(self, data: bytes) -> None:
-        """Make it hold this, whole or not at all: one put for object stores, elsewhere a new file, then renamed.
+    def fetch(self, file: Path) -> None:
+        """Copy it to a file here, without holding it in memory. Raises OSError."""
+        with self._open() as (system, path):
+            system.get_file(path, str(file))
 
-        Raises OSError.
-        """
+    def write(self, data: bytes) -> None:
+        """Make it hold this, whole or not at all. Raises OSError."""
+        self._replace(lambda system, path: system.pipe_file(path, data))
+
+    def write_file(self, file: Path) -> None:
+        """Make it hold what a file here holds, whole or not at all, without holding it in memory. Raises OSError."""
+        self._replace(lambda system, path: system.put_file(str(file), path))
+
+    def _replace(self, put: Callable[[Any, str], None]) -> None:
+        """One put for object stores; elsewhere a new file, then renamed."""
         with self._open() as (system, path):
             if self.scheme in _OBJECT_STORES:
-                system.pipe_file(path, data)
+                put(system, path)
                 return
             folder = path.rpartition("/")[0]
             part = f"{folder}/.mair-{os.getpid()}-{secrets.token_hex(6)}.part"
             system.makedirs(folder, exist_ok=True)
             try:
-                system.pipe_file(part, data)
+                put(system, part)
                 system.mv(part, path)
             finally:
                 if system.exists(part):

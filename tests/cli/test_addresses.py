@@ -196,3 +196,24 @@ def test_many_files_are_planned_in_parts_on_disk_as_few_are_in_memory(
     assert mair(*[word for word in words if word != "--dry-run"]).code == 0
     made = {key.removeprefix("out/") for key in bucket.objects() if key.startswith("out/")}
     assert made == {record["output"].removeprefix(f"{place}/out/") for record in many.records}
+
+
+def test_results_that_a_stopped_run_did_not_tell_are_told_by_the_next(bucket: Bucket) -> None:
+    place = f"s3://{bucket.name}"
+    for name in ("a.png", "b.png", "c.png"):
+        bucket.put(f"in/{name}", photo(name, 5, 4))
+    bucket.put("out/c.png", Path("c.png"))  # somebody else's
+    words = ["upscale", f"{place}/in", "-o", f"{place}/out", "--skip-existing", *TINY_X4]
+    words += ["--manifest", f"{place}/m.jsonl"]
+    assert mair(*words).code == 0
+    first, second = bucket.get("m.jsonl").splitlines(keepends=True)
+    bucket.put("m.jsonl", first + second[:20])  # stopped while it wrote the second
+    for _ in range(2):  # once told it is told
+        assert mair(*words).code == 0
+        lines = bucket.get("m.jsonl").splitlines(keepends=True)
+        assert lines[:2] == [first, second[:20] + b"\n"]
+        (told,) = map(json.loads, lines[2:])
+        assert told == {
+            **{"input": f"{place}/in/b.png", "output": f"{place}/out/b.png", "status": "done", "found": True},
+            **{"output_width": 20, "output_height": 16},
+        }
