@@ -35,6 +35,7 @@ def doctor(
         "devices": dict(_devices()),
         "back ends": dict(_backends()),
         "image formats": dict(_formats()),
+        "many machines": dict(_many_machines()),
         "folders": dict(_folders()),
         "weights": dict(_weights()),
     }
@@ -106,6 +107,17 @@ def _formats() -> Iterator[tuple[str, str]]:
     yield "camera raw", f"refused: {INSTALL_PLUGINS} to read it" if plugin_missing("RAW") else "read"
     deep = find_spec("imagecodecs") is not None
     yield "16-bit colour", "read" if deep else "refused: pip install 'mair-cli[depth]' to read it"
+
+
+def _many_machines() -> Iterator[tuple[str, str]]:
+    from importlib import metadata
+    from importlib.util import find_spec
+
+    for package, does, extra in (("s3fs", "s3:// addresses", "remote"), ("ray", "`cluster`", "cluster")):
+        here = find_spec(package) is not None
+        lacking = f"not installed: pip install 'mair-cli[{extra}]' for {does}"
+        yield package, f"{metadata.version(package)}, for {does}" if here else lacking
+    yield "fsspec", f"{metadata.version('fsspec')}, for addresses of all kinds"
 
 
 def _folders() -> Iterator[tuple[str, str]]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, dataclass, fields
-from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
 from typer.models import OptionInfo
 
 from mair_cli.cli import completion
+from mair_cli.cli.cluster_options import Actors, Cluster, Manifest
 from mair_cli.cli.values import parse_tile
 from mair_cli.restore.settings import SMALLEST_TILE, RunSettings
 from mair_cli.runtime.precision_names import PRECISIONS
@@ -45,7 +45,10 @@ def group_options(
 
 Inputs = Annotated[
     list[str],
-    typer.Argument(metavar="INPUT", help="Files, folders, globs such as 'shots/*.jpg', or - for standard input."),
+    typer.Argument(
+        metavar="INPUT",
+        help="Files, folders, globs such as 'shots/*.jpg', addresses (s3://bucket/folder), or - for standard input.",
+    ),
 ]
 Output = Annotated[
     str | None,
@@ -135,7 +138,7 @@ Model = Annotated[
     ),
 ]
 Weights = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--weights",
         "-w",
@@ -263,7 +266,7 @@ Precision = Annotated[
     ),
 ]
 GroundTruth = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--gt",
         metavar="PATH",
@@ -323,6 +326,9 @@ class RestoreOptions:
     max_pixels: MaxPixels = None
     allow_truncated: AllowTruncated = False
     offline: Offline = False
+    cluster: Cluster = None
+    actors: Actors = None
+    manifest: Manifest = None
     gt: GroundTruth = None
     dry_run: DryRun = False
     json: Json = False

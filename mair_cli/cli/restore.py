@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import platform
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from mair_cli.cli import console, interrupts
 from mair_cli.cli.options import RestoreOptions
-from mair_cli.cli.restore_report import Report
+from mair_cli.cli.restore_cluster import check_cluster_options, cluster_run, weights_here
+from mair_cli.cli.restore_report import Report, record
 from mair_cli.cli.values import check_choice, check_exclusive, go_offline
 from mair_cli.errors import ImageError, UsageError
 from mair_cli.restore.settings import RunSettings
@@ -19,11 +22,14 @@ from mair_cli.restore.sizes import TargetSize
 from mair_cli.tasks import Task, find_task
 
 if TYPE_CHECKING:
+    from mair_cli.jobs.batch import Treatment
+    from mair_cli.jobs.manifest import Manifest
     from mair_cli.jobs.naming import Found, Source
     from mair_cli.jobs.plan import Job
     from mair_cli.restore.any_size import SizedRestorer
     from mair_cli.restore.pictures import AlphaChoice
     from mair_cli.restore.restorer import Restorer
+    from mair_cli.store.remote import Place
 
 STREAM = "-"
 
@@ -43,23 +49,30 @@ def restore(options: RestoreOptions, settings: Mapping[str, object], **more: obj
     run = RunSettings.of({**settings, **more})
     _check(options, run)
     go_offline(options.offline)
+    with weights_here(run) as here:
+        return _restore(options, here)
+
+
+def _restore(options: RestoreOptions, run: RunSettings) -> int:
+    from mair_cli.jobs.plan import check_writable_places
+    from mair_cli.jobs.spool import Picked
+    from mair_cli.restore.any_size import load_restorer
+
     found = _collect(options, _task(run).name)
     _tell_left_out(found)
     report = Report(
         _task(run), as_json=options.json, stdout_taken=options.output == STREAM, allow_truncated=options.allow_truncated
     )
-    from mair_cli.restore.any_size import load_restorer
-
     restorer = None
     if run.weights is not None:
         restorer = load_restorer(run)  # only the file knows its scale, and the scale is part of the names
     scale = _scale(run) if restorer is None or restorer.scale is None else restorer.scale
     jobs = _plan(options, run, found.sources, scale)
-    refused = [(job.source.name, job.problem) for job in jobs if job.problem is not None]
-    for name, reason in (*found.problems, *refused):
+    refused = ((job.source.name, job.problem) for job in jobs if job.problem is not None)
+    for name, reason in chain(found.problems, refused):
         report.failed(name, f"{name}: {reason}")
-    jobs = [job for job in jobs if job.problem is None]
-    restorer = load_restorer(run) if restorer is None else restorer
+    jobs = Picked(jobs, lambda job: job.problem is None)
+    restorer = load_restorer(_on_this_machine(options, run)) if restorer is None else restorer
     console.note(restorer.description)
     _warn_of_other_level(restorer)
     if options.dry_run:
@@ -69,7 +82,16 @@ def restore(options: RestoreOptions, settings: Mapping[str, object], **more: obj
     for job in jobs:
         if job.skip:
             report.skipped(job)
-    _run([job for job in jobs if not job.skip], restorer, options, report)
+    todo = Picked(jobs, lambda job: not job.skip)
+    check_writable_places(todo)
+    with _manifest(options, jobs) as manifest:
+        if manifest is not None:
+            for line in manifest.untold((job for job in jobs if job.skip), report.task.name):
+                manifest.add(line)
+        if options.cluster is None:
+            _run(todo, restorer, options, report, manifest)
+        else:
+            _run_on_cluster(todo, run, options, report, manifest)
     report.summary()
     return report.exit_code
 
@@ -82,6 +104,8 @@ def _collect(options: RestoreOptions, task: str) -> Found:
     output = results_folder(options.output)
     found = collect(options.inputs, recursive=options.recursive, is_image=is_image_name, leave_out=output)
     renamed = earlier_results(found.sources, task)
+    if not renamed:
+        return found
     return replace(
         found,
         sources=tuple(source for source in found.sources if source not in renamed),
@@ -94,7 +118,7 @@ def _tell_left_out(found: Found) -> None:
     from mair_cli.jobs.naming import listed
     from mair_cli.jobs.plan import not_yet_readable
 
-    pictures: dict[str, list[Path]] = {}
+    pictures: dict[str, list[Place]] = {}
     for path in found.ignored:
         if (reason := not_yet_readable(path)) is not None:
             pictures.setdefault(reason, []).append(path)
@@ -102,9 +126,9 @@ def _tell_left_out(found: Found) -> None:
     for reason, paths in pictures.items():
         console.warn(f"{reason}; left out: {listed(paths)}")
     if others:
-        console.note(f"not looked at, being no images by their names: {listed(others)}")
+        console.note(f"not looked at, being no images by their names: {listed(others, found.more_ignored)}")
     if found.results:
-        console.note(f"left out, being results of earlier runs: {listed(found.results)}")
+        console.note(f"left out, being results of earlier runs: {listed(found.results, found.more_results)}")
     if found.folders:
         console.note(f"subfolders not entered (`recursive` does): {listed(found.folders)}")
 
@@ -117,8 +141,7 @@ def _check(options: RestoreOptions, run: RunSettings) -> None:
     """Refuse what does not go together before anything slow is imported."""
     check_exclusive(overwrite=options.overwrite, skip_existing=options.skip_existing)
     check_choice("--alpha", options.alpha, ("model", "resize", "drop"))
-    if run.weights is not None and not Path(run.weights).is_file():
-        raise UsageError(f"--weights {run.weights}: no such file.")
+    check_cluster_options(options)
     if STREAM in options.inputs:
         if sys.stdin.isatty():
             raise UsageError("- reads an image from standard input, but that is the terminal: pipe a file into it.")
@@ -149,8 +172,9 @@ def _scale(run: RunSettings) -> int:
     return entry.scale
 
 
-def _plan(options: RestoreOptions, run: RunSettings, sources: Sequence[Source], scale: int) -> list[Job]:
+def _plan(options: RestoreOptions, run: RunSettings, sources: Collection[Source], scale: int) -> Collection[Job]:
     from mair_cli.jobs.plan import Request, plan
+    from mair_cli.store.remote import parse_place
 
     return plan(
         sources,
@@ -160,7 +184,7 @@ def _plan(options: RestoreOptions, run: RunSettings, sources: Sequence[Source], 
             format=options.format,
             quality=options.quality,
             compare=options.compare,
-            ground_truth=options.gt,
+            ground_truth=None if options.gt is None else parse_place(options.gt),
             overwrite=options.overwrite,
             skip_existing=options.skip_existing,
             protected=() if run.weights is None else (Path(run.weights),),
@@ -198,15 +222,65 @@ def _warn_of_other_level(restorer: Restorer | SizedRestorer) -> None:
         console.warn(f"{entry.name} is made for --sigma {entry.sigma:g} only, and restores as if that had been given.")
 
 
-def _run(jobs: Sequence[Job], restorer: Restorer | SizedRestorer, options: RestoreOptions, report: Report) -> None:
-    from mair_cli.jobs.batch import Streams, Treatment, restore_job
+def _on_this_machine(options: RestoreOptions, run: RunSettings) -> RunSettings:
+    """How this process loads the network: where a cluster restores, only to see that it can be loaded."""
+    return run if options.cluster is None else run.with_(device="cpu", backend="auto", precision="fp32", threads=None)
 
-    treatment = Treatment(
+
+def _manifest(options: RestoreOptions, jobs: Collection[Job]) -> AbstractContextManager[Manifest | None]:
+    if not jobs or (options.manifest is None and options.cluster is None):
+        return nullcontext()
+    from mair_cli.jobs.manifest import Manifest, default_manifest
+    from mair_cli.store.remote import parse_place
+
+    if options.manifest is not None:
+        return Manifest(parse_place(options.manifest))
+    return Manifest(default_manifest(None if options.output is None else parse_place(options.output), jobs))
+
+
+def _treatment(options: RestoreOptions, report: Report) -> Treatment:
+    from mair_cli.jobs.batch import Treatment
+
+    return Treatment(
         task=report.task.name,
         alpha=cast("AlphaChoice", options.alpha),
         quality=options.quality,
         max_pixels=options.max_pixels,
     )
+
+
+def _run_on_cluster(
+    jobs: Collection[Job], run: RunSettings, options: RestoreOptions, report: Report, manifest: Manifest | None
+) -> None:
+    from mair_cli.jobs.cluster import connected
+
+    if not jobs:
+        return
+    finished = 0
+    try:
+        with connected(options.cluster or "local"), console.progress("images", len(jobs), "image") as images:
+            for done in cluster_run(options, run, _treatment(options, report)).outcomes(jobs):
+                interrupts.check()
+                report.done(done.outcome, done.engine)
+                if manifest is not None:
+                    manifest.add({**record(done.outcome, done.engine, report.task), "node": done.node})
+                finished += 1
+                images.advance()
+    except KeyboardInterrupt:
+        console.note(f"{finished} of {len(jobs)} images were finished.")
+        raise
+
+
+def _run(
+    jobs: Collection[Job],
+    restorer: Restorer | SizedRestorer,
+    options: RestoreOptions,
+    report: Report,
+    manifest: Manifest | None,
+) -> None:
+    from mair_cli.jobs.batch import Streams, restore_job
+
+    treatment = _treatment(options, report)
     streams = Streams(sys.stdin.buffer, console.out_bytes)
     finished = 0
     try:
@@ -221,6 +295,8 @@ def _run(jobs: Sequence[Job], restorer: Restorer | SizedRestorer, options: Resto
                     outcome = restore_job(job, restorer, treatment, streams, advance)
                 interrupts.check()
                 report.done(outcome, restorer)
+                if manifest is not None:
+                    manifest.add({**record(outcome, restorer, report.task), "node": platform.node()})
                 finished += 1
                 if images is not None:
                     images.advance()

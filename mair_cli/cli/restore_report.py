@@ -9,6 +9,7 @@ from mair_cli.cli import console
 
 if TYPE_CHECKING:
     from mair_cli.jobs.batch import Outcome
+    from mair_cli.jobs.cluster_worker import Engine
     from mair_cli.jobs.plan import Job
     from mair_cli.measure.protocol import Measurement
     from mair_cli.restore.any_size import SizedRestorer
@@ -61,14 +62,20 @@ class Report:
 
     def skipped(self, job: Job) -> None:
         """Tell of a job left out because its result exists."""
+        self._left_out(job, f"{_target(job)} exists, left out")
+
+    def _left_out(self, job: Job, why: str) -> None:
         self.left_out += 1
-        console.note(f"{_target(job)} exists, left out")
+        console.note(why)
         if self.as_json:
             console.record({**_names(job), "status": "skipped"})
 
-    def done(self, outcome: Outcome, restorer: Restorer | SizedRestorer) -> None:
+    def done(self, outcome: Outcome, restorer: Restorer | SizedRestorer | Engine) -> None:
         """Tell of a job that was tried."""
         job = outcome.job
+        if outcome.is_result:
+            self._left_out(job, f"{job.source.name} is the result of an earlier run, left out")
+            return
         if outcome.error is not None:
             self.failures += 1
             console.error(outcome.error)
@@ -79,7 +86,7 @@ class Report:
             if outcome.measurement is not None:
                 self.measurements.append(outcome.measurement)
         if self.as_json:
-            console.record(_record(outcome, restorer, self.task))
+            console.record(record(outcome, restorer, self.task))
         elif outcome.error is None:
             console.note(_sentence(outcome, restorer.model_name))
             if outcome.measurement is not None:
@@ -132,29 +139,30 @@ def told(levels: Levels) -> dict[str, object]:
     return values
 
 
-def _record(outcome: Outcome, restorer: Restorer | SizedRestorer, task: Task) -> dict[str, object]:
-    record = {**_names(outcome.job), "status": "done" if outcome.error is None else "failed"}
+def record(outcome: Outcome, restorer: Restorer | SizedRestorer | Engine, task: Task) -> dict[str, object]:
+    """All about a job that was tried, for JSON."""
+    found = {**_names(outcome.job), "status": "done" if outcome.error is None else "failed"}
     for key, size in (("input", outcome.input_size), ("output", outcome.output_size)):
-        record |= {f"{key}_width": size and size[0], f"{key}_height": size and size[1]}
-    record |= {
+        found |= {f"{key}_width": size and size[0], f"{key}_height": size and size[1]}
+    found |= {
         "frames": outcome.frames,
         "seconds": round(outcome.seconds, 3),
         "model": outcome.model or restorer.model_name,
         "backend": restorer.backend,
         "device": str(restorer.device),
     }
-    record |= told(outcome.levels)
+    found |= told(outcome.levels)
     if len(outcome.sigmas) > 1:
-        record["sigmas"] = [round(sigma, 2) for sigma in outcome.sigmas]
+        found["sigmas"] = [round(sigma, 2) for sigma in outcome.sigmas]
     if outcome.truncated:
-        record["truncated"] = True
+        found["truncated"] = True
     if outcome.measurement is not None:
         channels = task.headline
         figures = asdict(outcome.measurement)
-        record |= {"psnr": figures[f"psnr_{channels}"], "ssim": figures[f"ssim_{channels}"], **figures}
+        found |= {"psnr": figures[f"psnr_{channels}"], "ssim": figures[f"ssim_{channels}"], **figures}
     if outcome.error is not None:
-        record["error"] = console.worded(outcome.error)
-    return record
+        found["error"] = console.worded(outcome.error)
+    return found
 
 
 def _sentence(outcome: Outcome, usual_model: str) -> str:

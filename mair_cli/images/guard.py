@@ -22,6 +22,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from mair_cli.errors import ImageError
 from mair_cli.host_memory import free_host_memory
+from mair_cli.store.remote import Address, Place
 
 _log = logging.getLogger(__name__)
 
@@ -92,8 +93,16 @@ def _megapixels(pixels: int) -> str:
 
 
 @contextmanager
-def open_stream(source: Path | BinaryIO, name: str | None) -> Iterator[tuple[BinaryIO, str]]:
-    """A seekable stream of the file, and the name to call it by."""
+def open_stream(source: Place | BinaryIO, name: str | None) -> Iterator[tuple[BinaryIO, str]]:
+    """A seekable stream of the file, and the name to call it by; what lies elsewhere is fetched whole."""
+    if isinstance(source, Address):
+        called = name or str(source)
+        try:
+            data = source.read(_stream_bound())
+        except OSError as error:
+            raise ImageError(f"{called}: cannot be read: {error.strerror}") from error
+        yield io.BytesIO(data), called
+        return
     if not isinstance(source, Path):
         called = name or "standard input"
         if _is_device(source):
@@ -118,7 +127,7 @@ def open_stream(source: Path | BinaryIO, name: str | None) -> Iterator[tuple[Bin
 
 def _in_memory(source: BinaryIO, name: str) -> BinaryIO:
     """All of a stream that cannot seek, which may never end: no more than is allowed, and than there is room for."""
-    bound = min(_MAX_STREAM_BYTES, max(_ALWAYS_ALLOWED, free_host_memory() // 2))
+    bound = _stream_bound()
     data = io.BytesIO()
     while chunk := source.read(_CHUNK_BYTES):
         if data.tell() + len(chunk) > bound:
@@ -126,6 +135,11 @@ def _in_memory(source: BinaryIO, name: str) -> BinaryIO:
         data.write(chunk)
     data.seek(0)
     return data
+
+
+def _stream_bound() -> int:
+    """Bytes of a stream that may be kept in memory."""
+    return min(_MAX_STREAM_BYTES, max(_ALWAYS_ALLOWED, free_host_memory() // 2))
 
 
 def _is_device(source: BinaryIO) -> bool:

@@ -6,7 +6,6 @@ EXIF data are kept, the orientation is applied. What cannot be kept is refused, 
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -18,6 +17,7 @@ from mair_cli.images.guard import DEFAULT_MAX_OUTPUT_PIXELS, Limit
 from mair_cli.images.picture import Animation, ImageInfo, Picture, Samples, as_rgb8, convert_depth
 from mair_cli.images.read import read, read_info
 from mair_cli.images.write import write
+from mair_cli.store.remote import Place
 
 __all__ = [
     "DEFAULT_MAX_OUTPUT_PIXELS",
@@ -40,7 +40,7 @@ __all__ = [
 
 
 def read_picture(
-    source: Path | BinaryIO,
+    source: Place | BinaryIO,
     name: str | None = None,
     max_output_pixels: int | None = None,
     scale: int = 1,
@@ -55,7 +55,7 @@ def read_picture(
     ones. One thread decodes at a time.
 
     Args:
-        source: a file, or a binary stream (read from its start where it can seek, else to its end).
+        source: a file here or elsewhere, or a binary stream (read from its start where it can seek, else to its end).
         name: what to call it in messages; default: its path, "standard input" for a stream.
         max_output_pixels: bound on width × height × frames × `scale`², checked before anything is decoded; default
             `DEFAULT_MAX_OUTPUT_PIXELS`.
@@ -74,7 +74,7 @@ def read_picture(
     return read(source, name, Limit(limit, scale), allow_truncated)
 
 
-def read_rgb8(source: Path | BinaryIO, name: str | None = None) -> npt.NDArray[np.uint8]:
+def read_rgb8(source: Place | BinaryIO, name: str | None = None) -> npt.NDArray[np.uint8]:
     """The one still picture of a file as (H, W, 3) RGB uint8, C-contiguous, without its alpha; see `as_rgb8`.
 
     Raises ImageError as `read_picture` does, and for an animation.
@@ -86,7 +86,7 @@ def read_rgb8(source: Path | BinaryIO, name: str | None = None) -> npt.NDArray[n
 
 
 def probe(
-    source: Path | BinaryIO, name: str | None = None, max_output_pixels: int | None = None, scale: int = 1
+    source: Place | BinaryIO, name: str | None = None, max_output_pixels: int | None = None, scale: int = 1
 ) -> ImageInfo:
     """What an image file's header says; no pixels are decoded, so the file may still turn out to be damaged.
 
@@ -98,7 +98,7 @@ def probe(
 
 def write_picture(
     picture: Picture | Animation,
-    target: Path | BinaryIO,
+    target: Place | BinaryIO,
     format: str,  # noqa: A002 - the word users know it by
     quality: int | None = None,
 ) -> None:
@@ -110,7 +110,7 @@ def write_picture(
 
     Args:
         picture: what to write. The EXIF data's width and height are set to the picture's.
-        target: a file, replaced if it exists, or a binary stream.
+        target: a file here or elsewhere, replaced if it exists, or a binary stream.
         format: a name or extension that `writable_format` knows.
         quality: 1 to 100 for JPEG (default 95, colour in full resolution), WebP (100: lossless; default: lossless for
             a picture that was lossless, else 95), JPEG XL (likewise, else 90), AVIF and HEIF (default 90) and JPEG 2000

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import zlib
 from dataclasses import replace
-from pathlib import Path
 from typing import BinaryIO, Final
 
 import numpy as np
@@ -34,6 +33,7 @@ from mair_cli.images.metadata import Metadata
 from mair_cli.images.picture import Animation, ImageInfo, Picture, Samples
 from mair_cli.images.png16 import read_png16
 from mair_cli.images.raw import develop
+from mair_cli.store.remote import Place
 
 _log = logging.getLogger(__name__)
 _MAX_METADATA: Final = 1 << 26  # bytes over all pages of a TIFF file, which may all point to the same ones
@@ -41,7 +41,7 @@ _JPEG_END_WITHIN: Final = 64  # bytes; some programs pad files
 _LEAST_SHARE_OF_ROWS: Final = 0.5  # of a truncated picture
 
 
-def read(source: Path | BinaryIO, name: str | None, limit: Limit, allow_truncated: bool) -> Picture | Animation:
+def read(source: Place | BinaryIO, name: str | None, limit: Limit, allow_truncated: bool) -> Picture | Animation:
     """See `io.read_picture`."""
     with open_stream(source, name) as (stream, called), decoding(called):
         file = read_header(stream, called, limit)
@@ -84,7 +84,7 @@ def _check_rows(color: Samples, name: str) -> None:
     _log.warning("%s: the file ends early, after %d of %d rows; the rest is empty", name, known, len(color))
 
 
-def read_info(source: Path | BinaryIO, name: str | None, limit: Limit) -> ImageInfo:
+def read_info(source: Place | BinaryIO, name: str | None, limit: Limit) -> ImageInfo:
     """See `io.probe`."""
     with open_stream(source, name) as (stream, called), decoding(called):
         file = read_header(stream, called, limit)

@@ -30,6 +30,7 @@ from mair_cli.images.png16 import write_png16
 from mair_cli.images.software import with_software
 from mair_cli.images.tiff_write import TiffContent, write_tiff
 from mair_cli.store.atomic import atomic_write
+from mair_cli.store.remote import Address, Place
 
 _log = logging.getLogger(__name__)
 
@@ -42,9 +43,9 @@ _GRAY_AS_COLOR: Final = ("WEBP", "AVIF")
 _GIF_COLORS: Final = 255  # one of 256 is left for transparency
 
 
-def write(picture: Picture | Animation, target: Path | BinaryIO, form: str, quality: int | None) -> None:
+def write(picture: Picture | Animation, target: Place | BinaryIO, form: str, quality: int | None) -> None:
     """See `io.write_picture`; `form` is a key of `WRITERS`."""
-    name = str(target) if isinstance(target, Path) else "standard output"
+    name = str(target) if isinstance(target, Path | Address) else "standard output"
     frames = picture.frames if isinstance(picture, Animation) else [picture]
     writer = WRITERS[form]
     if len(frames) > 1 and not writer.frames:
@@ -66,7 +67,7 @@ def write(picture: Picture | Animation, target: Path | BinaryIO, form: str, qual
 
 
 @contextmanager
-def _open_target(target: Path | BinaryIO, name: str) -> Iterator[BinaryIO]:
+def _open_target(target: Place | BinaryIO, name: str) -> Iterator[BinaryIO]:
     """A stream to encode into; what went there reaches `target` whole or not at all."""
     try:
         if isinstance(target, Path) and not _is_special(target):
@@ -77,6 +78,9 @@ def _open_target(target: Path | BinaryIO, name: str) -> Iterator[BinaryIO]:
         else:
             memory = io.BytesIO()
             yield memory
+            if isinstance(target, Address):
+                target.write(memory.getvalue())
+                return
             with target.open("wb", buffering=0) if isinstance(target, Path) else nullcontext(target) as out:
                 out.write(memory.getbuffer())
                 out.flush()

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import BinaryIO
 
 from mair_cli.errors import ImageError, MairError, UsageError
@@ -19,8 +19,9 @@ from mair_cli.jobs.side_by_side import Panel, side_by_side
 from mair_cli.measure.protocol import Measurement, measure
 from mair_cli.restore.pictures import AlphaChoice, ImageRestorer, TileProgress, levels_of, restore_frames
 from mair_cli.restore.settings import Levels
-from mair_cli.restore.signature import signed
+from mair_cli.restore.signature import signed, task_signed
 from mair_cli.runtime.memory import is_out_of_memory
+from mair_cli.store.remote import Place
 from mair_cli.store.trace import log_traceback
 from mair_cli.tasks import TASKS
 
@@ -51,6 +52,7 @@ class Outcome:
     `model`: the network that restored the first frame; of two in turn both.
     `levels`: what the network was told of the first frame. `sigmas`: the estimates, where each frame had one.
     `truncated`: the file ended too early, and only what could be read of it was restored.
+    `is_result`: it was left out, being an earlier result (`Job.unless_result`).
     """
 
     job: Job
@@ -64,6 +66,7 @@ class Outcome:
     measurement: Measurement | None = None
     truncated: bool = False
     error: str | None = None
+    is_result: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ def restore_job(
 def _in_words(error: Exception, name: str) -> str:
     """Why an image failed, in one line that names it. Raises the error itself where it is a defect."""
     if isinstance(error, MairError):
-        return str(error) if Path(name).name in str(error) else f"{name}: {error}"
+        return str(error) if PurePath(name).name in str(error) else f"{name}: {error}"
     if isinstance(error, OSError):
         return f"{name}: {error.filename or 'result'}: {error.strerror or error}"
     if is_out_of_memory(error):
@@ -115,6 +118,9 @@ def _restore(
 ) -> None:
     job, watch = outcome.job, _Watch()
     with open_stream(job.source.path or streams.source, job.source.name) as (stream, name):
+        if job.unless_result and task_signed(probe(stream, name, treatment.max_pixels).software) == treatment.task:
+            outcome.is_result = True
+            return
         scale = restorer.scale
         if scale is None:
             header = probe(stream, name, treatment.max_pixels)
@@ -161,7 +167,8 @@ class _Watch:
 def _write(result: Picture | Animation, job: Job, quality: int | None, streams: Streams) -> None:
     name = job.format or result.default_format
     if job.destination is not None:
-        job.destination.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(job.destination, Path):
+            job.destination.parent.mkdir(parents=True, exist_ok=True)
         write_picture(result, job.destination, name, quality)
         return
     buffer = io.BytesIO()  # whole or not at all, on a stream too
@@ -169,7 +176,7 @@ def _write(result: Picture | Animation, job: Job, quality: int | None, streams: 
     streams.write(buffer.getvalue())
 
 
-def _check_ground_truth(path: Path, outcome: Outcome, scale: int) -> None:
+def _check_ground_truth(path: Place, outcome: Outcome, scale: int) -> None:
     """Refuse ground truth of the wrong size before the work. It may be up to `scale - 1` pixels too large."""
     info: ImageInfo = probe(path)
     if outcome.frames > 1 or info.frames > 1:
@@ -182,7 +189,7 @@ def _check_ground_truth(path: Path, outcome: Outcome, scale: int) -> None:
         )
 
 
-def _measured(restored: Picture, ground_truth: Path, task: str, scale: int) -> Measurement:
+def _measured(restored: Picture, ground_truth: Place, task: str, scale: int) -> Measurement:
     """PSNR and SSIM as published: 8 bits, and in super-resolution a border of `scale` pixels left out."""
     output = as_rgb8(restored.color)
     truth = read_rgb8(ground_truth)[: output.shape[0], : output.shape[1]]

@@ -103,6 +103,8 @@ class VisionMambaModule(nn.Module):
 
     def initialise_scan(self) -> None:
         """Start values of the scan's parameters; network.md, 8."""
+        if self.A_logs.is_meta:  # only the shapes are wanted, and these operations would load all of torch's compiler
+            return
         rank, (directions, inner) = self.dt_projs_weight.shape[-1], self.dt_projs_bias.shape
         nn.init.trunc_normal_(self.x_proj_weight, std=0.02)
         nn.init.uniform_(self.dt_projs_weight, -(rank**-0.5), rank**-0.5)

@@ -209,7 +209,7 @@ def test_one_outcome_tells_sizes_time_and_figures(enlarger: Restorer, picture: C
 
 def test_a_name_too_long_for_its_result_fails_alone(picture: Callable[..., Source]) -> None:
     long, short = picture("n" * 248 + ".png"), picture("a.png")
-    jobs = plan([long, short], Request("_mair_x4", compare=True))
+    jobs = list(plan([long, short], Request("_mair_x4", compare=True)))
     assert [job.problem is None for job in jobs] == [False, True]
     assert "too long" in str(jobs[0].problem)
     assert str(jobs[1].destination) == "a_mair_x4.png"
@@ -231,7 +231,7 @@ def test_lack_of_memory_fails_that_picture_only(
 
 def test_a_file_that_ends_early_is_restored_as_far_as_it_is(enlarger: Restorer, picture: Callable[..., Source]) -> None:
     source = picture("a.png", 40, 40)
-    assert source.path is not None
+    assert isinstance(source.path, Path)
     whole = source.path.read_bytes()
     source.path.write_bytes(whole[: len(whole) * 9 // 10])
     outcome = run(Job(source, Path("out.png"), "PNG"), enlarger, Treatment())

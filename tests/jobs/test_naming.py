@@ -35,7 +35,8 @@ def names(result: Found) -> list[str]:
 def placed(sources: list[Source], output: str | None = None, *, into_folder: bool = False) -> list[str]:
     extensions = [source.within.suffix or ".png" for source in sources]
     where = None if output is None else Path(output)
-    return [p.as_posix() for p in place(sources, extensions, suffix="_mair_x4", output=where, into_folder=into_folder)]
+    places = place(sources, extensions, suffix="_mair_x4", output=where, into_folder=into_folder)
+    return [Path(str(path)).as_posix() for path in places]
 
 
 @pytest.fixture

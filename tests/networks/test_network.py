@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import weakref
 from typing import Any
 
@@ -163,3 +165,14 @@ def test_a_gray_network_restores_each_channel_by_itself() -> None:
 def test_a_network_for_colours_refuses_gray_tensors_by_name() -> None:
     with pytest.raises(ValueError, match="3 channels, not 1"):
         build_network(MaIRConfig(depths=(1,), embed_dim=8, upscale=2))(torch.rand(1, 1, 8, 8))
+
+
+def test_shapes_alone_do_not_load_the_compiler_of_torch() -> None:
+    """It takes longer to import than all else that restoring a small picture needs, and checkpoints are checked so."""
+    code = (
+        "import sys, torch; from mair_cli.networks import MaIRConfig, MaIRUNetConfig, MambaIRConfig, build_network\n"
+        "with torch.device('meta'):\n"
+        "    [build_network(config()) for config in (MaIRConfig, MaIRUNetConfig, MambaIRConfig)]\n"
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -127,6 +128,34 @@ def test_two_processes_equal_one_with_the_same_batch(images: Path, tmp_path: Pat
     recipe = str(_recipe(images, tmp_path, drop_path_rate))
     for processes in (1, 2):
         launched(SCRIPT, processes, recipe, f"output={tmp_path / str(processes)}", folder=tmp_path)
+    one, two = _weights(tmp_path / "1"), _weights(tmp_path / "2")
+    for name in one:
+        torch.testing.assert_close(two[name], one[name], atol=1e-5, rtol=1e-4)
+
+
+def test_two_launchers_that_meet_as_on_two_machines_equal_one_process(images: Path, tmp_path: Path) -> None:
+    """As docs/cluster.md has it, with the addresses of this machine."""
+    recipe = str(_recipe(images, tmp_path, 0.0))
+    launched(SCRIPT, 1, recipe, f"output={tmp_path / '1'}", folder=tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    meeting = [
+        "--nnodes",
+        "2",
+        "--nproc-per-node",
+        "1",
+        "--rdzv-backend",
+        "c10d",
+        "--rdzv-endpoint",
+        f"127.0.0.1:{port}",
+    ]
+    words = [*meeting, str(tmp_path / "run.py"), recipe, f"output={tmp_path / '2'}"]
+    command = [sys.executable, "-m", "torch.distributed.run", *words]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    machines = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) for _ in range(2)]
+    for machine in machines:
+        _, err = machine.communicate(timeout=240)
+        assert machine.returncode == 0, err[-2000:]
     one, two = _weights(tmp_path / "1"), _weights(tmp_path / "2")
     for name in one:
         torch.testing.assert_close(two[name], one[name], atol=1e-5, rtol=1e-4)
