@@ -78,3 +78,16 @@ def test_a_card_tells_what_the_file_knows_and_marks_the_rest(tmp_path: Path, mon
     assert "| Training data and its licence | TODO |" in text
     assert mair("export", "mair-lite-x4", "--card", "README.md").code == 2
     assert mair("export", "mair-lite-x4").code == 2
+
+
+@pytest.mark.parametrize(
+    ("task", "command"),
+    [("sr", "upscale"), ("deblur", "deblur"), ("real-denoise", "denoise --real"), ("paint", "TODO")],
+)
+def test_a_card_names_the_command_of_its_task(
+    task: str, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle(tmp_path, monkeypatch)
+    save_checkpoint(Path("own.safetensors"), build_network(TINY).state_dict(), TINY, {"task": task})
+    assert mair("export", "own.safetensors", "--card", "README.md").code == 0
+    assert f"`mair {command} photo.jpg --weights own.safetensors`" in Path("README.md").read_text("utf-8")
