@@ -42,7 +42,7 @@ def test_the_page_of_the_python_interface_runs(place: Path, capsys: pytest.Captu
     assert names["enlarged"].shape == (80, 96, 3)
     assert names["cleaned"].shape == (40, 48, 3)
     assert tuple(names["y"].shape) == (1, 3, 96, 128)
-    assert names["told"] == names["restorer"].levels(names["image"])
+    assert names["told"] == names["restorer"].levels(names["image"], file_quality=90)
     said = capsys.readouterr().out
     assert said.startswith("<Restorer sr ×2: mair-lite-x2 (bundled weights), back end ")
     assert "(estimated)" in said

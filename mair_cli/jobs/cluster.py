@@ -16,15 +16,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from mair_cli.errors import MairError, UsageError
+from mair_cli.jobs.batch import Treatment
 from mair_cli.jobs.cluster_worker import Desk, Done, Load, RestoringActor
 from mair_cli.jobs.plan import Job
-
-if TYPE_CHECKING:
-    from mair_cli.jobs.batch import Treatment
-    from mair_cli.restore.settings import RunSettings
+from mair_cli.restore.settings import RunSettings
 
 log = logging.getLogger(__name__)
 

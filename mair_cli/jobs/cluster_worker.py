@@ -14,14 +14,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from mair_cli import host_process
-
-if TYPE_CHECKING:
-    from mair_cli.jobs.batch import Outcome, Treatment
-    from mair_cli.jobs.plan import Job
-    from mair_cli.restore.settings import RunSettings
+from mair_cli.jobs.batch import Outcome, Streams, Treatment, restore_job
+from mair_cli.jobs.plan import Job
+from mair_cli.restore.settings import RunSettings
 
 MOST_ATTEMPTS: Final = 3
 """Workers that a picture may take with it before it is given up."""
@@ -143,7 +141,6 @@ class RestoringActor:
         return {"done": pickle.dumps(Done(outcome, self._engine, self._node))}
 
     def _outcome(self, job: Job, attempt: int) -> Outcome:
-        from mair_cli.jobs.batch import Outcome, Streams, restore_job
 
         if attempt > MOST_ATTEMPTS:
             return Outcome(job, error=f"{job.source.name}: given up: {MOST_ATTEMPTS} workers died over it")
