@@ -141,7 +141,6 @@ class RestoringActor:
         return {"done": pickle.dumps(Done(outcome, self._engine, self._node))}
 
     def _outcome(self, job: Job, attempt: int) -> Outcome:
-
         if attempt > MOST_ATTEMPTS:
             return Outcome(job, error=f"{job.source.name}: given up: {MOST_ATTEMPTS} workers died over it")
         streams = Streams(io.BytesIO(), lambda data: None)
