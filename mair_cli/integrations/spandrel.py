@@ -19,11 +19,13 @@ from typing import Any, Final, Protocol
 import torch
 from torch import Tensor
 
+from mair_cli.datasets.degradations import jpeg_level, noise_level
 from mair_cli.errors import CheckpointError, MairError, UsageError
 from mair_cli.networks import NETWORKS, MaIR, MambaIRv2, Network, build_network
 from mair_cli.networks.levels import known_levels
 from mair_cli.networks.mair_unet import MaIRUNet
 from mair_cli.networks.mambair import MambaIR
+from mair_cli.restore.settings import MAX_SIGMA
 from mair_cli.weights.catalog import MODELS
 from mair_cli.weights.checkpoint import infer_settings
 from mair_cli.weights.hashes import checked_file
@@ -64,7 +66,7 @@ class Told:
 
     def levels(self, network: Network) -> dict[str, Tensor | float]:
         """As arguments of the network."""
-        return known_levels(network.config, self.sigma / 255, 0.0 if self.jpeg is None else (100 - self.jpeg) / 100)
+        return known_levels(network.config, noise_level(self.sigma), jpeg_level(self.jpeg))
 
 
 def register(
@@ -83,8 +85,8 @@ def register(
     """
     if stripe is not None and stripe < 1:
         raise UsageError(f"`stripe` {stripe}: give 4 or 8.")
-    if not 0 <= sigma <= 75:
-        raise UsageError(f"`sigma` {sigma}: give a number from 0 to 75.")
+    if not 0 <= sigma <= MAX_SIGMA:
+        raise UsageError(f"`sigma` {sigma}: give a number from 0 to {MAX_SIGMA:g}.")
     if jpeg is not None and not 1 <= jpeg <= 100:
         raise UsageError(f"`jpeg` {jpeg}: give a quality from 1 to 100.")
     try:
