@@ -25,7 +25,7 @@ from mair_cli.jobs.naming import (
 from mair_cli.jobs.search import base_name
 from mair_cli.jobs.spool import Spool
 from mair_cli.restore.signature import task_signed
-from mair_cli.store.remote import Address, Place, check_writable, existing, parse_place
+from mair_cli.store.remote import Address, Place, check_writable, existing, looked_at, parse_place
 
 _BY_NAME = {".png": "PNG", ".bmp": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 """The format of results by that of inputs elsewhere, where the name says enough: a header takes two requests."""
@@ -187,10 +187,8 @@ class _Planner:
     def existing(self, places: Sequence[Place]) -> set[Address]:
         """Which results elsewhere are there already. Raises UsageError where that cannot be found out."""
         targets = [*places, *(companion(place) for place in places if self._request.compare)]
-        try:
+        with looked_at():
             return existing(target for target in targets if isinstance(target, Address))
-        except OSError as error:
-            raise UsageError(f"{error.filename}: {error.strerror}.") from error
 
     def folders(self, sources: Iterable[Source]) -> set[Address]:
         """The tops of the trees elsewhere that results go to, none of them within another."""
@@ -207,22 +205,16 @@ class _Planner:
 def _listed(folders: Iterable[Address]) -> Iterator[Address]:
     """All files in them. Raises UsageError."""
     for folder in folders:
-        try:
+        with looked_at(), suppress(FileNotFoundError):  # nothing there yet
             yield from folder.files(recursive=True)
-        except FileNotFoundError:  # nothing there yet
-            continue
-        except OSError as error:
-            raise UsageError(f"{error.filename}: {error.strerror}.") from error
 
 
 def _is_folder(place: Place) -> bool:
     """Whether it is one. Elsewhere a name without an extension that there is nothing of counts as one."""
     if isinstance(place, Path):
         return place.is_dir()
-    try:
+    with looked_at():
         return place == place.root or place.kind() == "folder"
-    except OSError as error:
-        raise UsageError(f"{error.filename}: {error.strerror}.") from error
 
 
 def _job(

@@ -13,7 +13,7 @@ from pathlib import Path
 from mair_cli.errors import UsageError
 from mair_cli.images.formats import FORMATS
 from mair_cli.jobs.elsewhere import walk
-from mair_cli.store.remote import Address, Place, is_address, parse_place
+from mair_cli.store.remote import Address, Place, is_address, looked_at, parse_place
 
 RESULT = re.compile(
     r"(?P<stem>.+)_mair_(?:[a-z]*[0-9.]*|[0-9]+x[0-9]*)(?:_compare)?"
@@ -58,7 +58,7 @@ class Search:
     def _expand_address(self, place: Place) -> list[Place]:
         """The address, if there is something; its last part may be a pattern. Raises UsageError."""
         assert isinstance(place, Address)
-        try:
+        with looked_at():
             kind = place.kind()
             if kind is not None:
                 self._kinds[place] = kind
@@ -67,8 +67,6 @@ class Search:
                 self.problems.append((str(place), "no such file or folder"))
                 return []
             files, _ = place.parent.find(recursive=False)
-        except OSError as error:
-            raise UsageError(f"{error.filename or place}: {error.strerror or error}.") from error
         matches = [file for file in files if fnmatch.fnmatchcase(file.name, place.name) and self.is_image(file.name)]
         if not matches:
             self.problems.append((str(place), "no image matches"))

@@ -24,7 +24,7 @@ from mair_cli.store.addresses import masked
 from mair_cli.store.download import RetryPolicy
 from mair_cli.store.paths import check_online
 
-__all__ = ["Address", "Place", "check_writable", "existing", "is_address", "parse_place"]
+__all__ = ["Address", "Place", "check_writable", "existing", "is_address", "looked_at", "parse_place"]
 
 _ADDRESS: Final = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+)://(?P<rest>.*)", re.DOTALL)  # `c:/` is a drive
 _LOCAL: Final = ("file", "local")
@@ -248,6 +248,15 @@ def parse_place(text: str) -> Place:
     except ValueError as error:
         raise UsageError(f"{address}: no file system is known by {scheme}://.") from error
     return address
+
+
+@contextmanager
+def looked_at() -> Iterator[None]:
+    """Turn any OSError of an address in the block into a UsageError that names it: planning asks before any work."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"{error.filename}: {error.strerror or error}.") from error
 
 
 def existing(places: Iterable[Address]) -> set[Address]:
