@@ -1,7 +1,4 @@
-"""What runs on the machines of a cluster: an actor with a loaded network, and the count of who died over what.
-
-Nothing heavy is imported before an actor starts: waiting and memory of its process are set first.
-"""
+"""What runs on the machines of a cluster: an actor with a loaded network, and the count of who died over what."""
 
 from __future__ import annotations
 
@@ -16,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from mair_cli import host_process
+from mair_cli.host_process import keep_freed_memory
 from mair_cli.jobs.batch import Outcome, Streams, Treatment, restore_job
 from mair_cli.jobs.plan import Job
+from mair_cli.restore.any_size import load_restorer
 from mair_cli.restore.settings import RunSettings
 
 MOST_ATTEMPTS: Final = 3
@@ -116,10 +114,7 @@ class RestoringActor:
         """Load the network; `desk` is the handle of a `Desk`."""
         import ray
 
-        host_process.share_processors()
-        host_process.keep_freed_memory()
-        from mair_cli.restore.any_size import load_restorer
-
+        keep_freed_memory()
         given: Load = ray.get(desk.load.remote())
         with suppress(OSError):  # relative names are those of files that all machines share
             os.chdir(given.cwd)
