@@ -1,8 +1,10 @@
-"""Calls the command line in this process, and draws small pictures for it."""
+"""Calls the command line in this process or another, and draws small pictures for it."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,3 +80,10 @@ def photo(name: str, width: int = 16, height: int = 12, mode: str = "RGB") -> Pa
 def files(folder: Path | str = ".") -> set[str]:
     """Every file below a folder, hidden ones (leftovers of unfinished writing) included."""
     return {path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file()}
+
+
+def start(*words: str) -> subprocess.Popen[str]:
+    """A process of its own that runs the command."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "mair_cli", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from bucket import ENVIRONMENT, Bucket, s3_server, troubled_server, use
-from calling import TINY_X4, mair, photo, settle
+from calling import TINY_X4, mair, photo, settle, start
 
 from mair_cli.errors import UsageError
 from mair_cli.jobs.cluster import ClusterSettings, Share, share_out
@@ -53,12 +53,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settle(tmp_path, monkeypatch)
     monkeypatch.delenv("MAIR_OFFLINE")
-
-
-def start(*words: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "mair_cli", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
 
 
 def lines(manifest: Path) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from calling import files, photo, settle
+from calling import files, photo, settle, start
 
 pytestmark = [
     pytest.mark.skipif(os.name == "nt", reason="signals of POSIX"),
@@ -22,15 +22,6 @@ pytestmark = [
 def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settle(tmp_path, monkeypatch)
     monkeypatch.delenv("MAIR_DEBUG")
-
-
-def start(*arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "mair_cli", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 @pytest.mark.parametrize(
