@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Collection, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Collection, Generator, Mapping
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -18,11 +18,10 @@ from mair_cli.cli.restore_report import Report, record
 from mair_cli.cli.values import check_choice, check_exclusive, go_offline
 from mair_cli.errors import ImageError, UsageError
 from mair_cli.restore.settings import RunSettings
-from mair_cli.restore.sizes import TargetSize
-from mair_cli.tasks import Task, find_task
 
 if TYPE_CHECKING:
-    from mair_cli.jobs.batch import Treatment
+    from mair_cli.jobs.batch import Outcome, Treatment
+    from mair_cli.jobs.cluster_worker import Engine
     from mair_cli.jobs.manifest import Manifest
     from mair_cli.jobs.naming import Found, Source
     from mair_cli.jobs.plan import Job
@@ -58,15 +57,18 @@ def _restore(options: RestoreOptions, run: RunSettings) -> int:
     from mair_cli.jobs.spool import Picked
     from mair_cli.restore.any_size import load_restorer
 
-    found = _collect(options, _task(run).name)
+    found = _collect(options, run.asked_task.name)
     _tell_left_out(found)
     report = Report(
-        _task(run), as_json=options.json, stdout_taken=options.output == STREAM, allow_truncated=options.allow_truncated
+        run.asked_task,
+        as_json=options.json,
+        stdout_taken=options.output == STREAM,
+        allow_truncated=options.allow_truncated,
     )
     restorer = None
     if run.weights is not None:
         restorer = load_restorer(run)  # only the file knows its scale, and the scale is part of the names
-    scale = _scale(run) if restorer is None or restorer.scale is None else restorer.scale
+    scale = run.named_scale if restorer is None or restorer.scale is None else restorer.scale
     jobs = _plan(options, run, found.sources, scale)
     refused = ((job.source.name, job.problem) for job in jobs if job.problem is not None)
     for name, reason in chain(found.problems, refused):
@@ -89,9 +91,9 @@ def _restore(options: RestoreOptions, run: RunSettings) -> int:
             for line in manifest.untold((job for job in jobs if job.skip), report.task.name):
                 manifest.add(line)
         if options.cluster is None:
-            _run(todo, restorer, options, report, manifest)
-        else:
-            _run_on_cluster(todo, run, options, report, manifest)
+            _tell(_outcomes(todo, restorer, options, report), len(todo), report, manifest)
+        elif todo:
+            _tell(_outcomes_on_cluster(todo, run, options, report), len(todo), report, manifest)
     report.summary()
     return report.exit_code
 
@@ -133,10 +135,6 @@ def _tell_left_out(found: Found) -> None:
         console.note(f"subfolders not entered (`recursive` does): {listed(found.folders)}")
 
 
-def _task(run: RunSettings) -> Task:
-    return find_task(run.task or "sr")
-
-
 def _check(options: RestoreOptions, run: RunSettings) -> None:
     """Refuse what does not go together before anything slow is imported."""
     check_exclusive(overwrite=options.overwrite, skip_existing=options.skip_existing)
@@ -158,20 +156,6 @@ def _check(options: RestoreOptions, run: RunSettings) -> None:
             raise UsageError("-o - would write the image to the terminal: redirect it, or name a file.")
 
 
-def _scale(run: RunSettings) -> int:
-    """Enlargement of the model that will be used, from the catalog alone."""
-    from mair_cli.weights import catalog
-
-    if not _task(run).enlarges or run.size is not None:
-        return 1
-    if run.model == "auto":
-        return 4 if run.scale is None else run.scale
-    entry = catalog.find(run.model)
-    if run.scale not in (None, entry.scale):
-        raise UsageError(f"--scale {run.scale} and --model {entry.name} (×{entry.scale}) contradict each other.")
-    return entry.scale
-
-
 def _plan(options: RestoreOptions, run: RunSettings, sources: Collection[Source], scale: int) -> Collection[Job]:
     from mair_cli.jobs.plan import Request, plan
     from mair_cli.store.remote import parse_place
@@ -179,7 +163,7 @@ def _plan(options: RestoreOptions, run: RunSettings, sources: Collection[Source]
     return plan(
         sources,
         Request(
-            suffix=_suffix(run, scale),
+            suffix=run.result_suffix(scale),
             output=options.output,
             format=options.format,
             quality=options.quality,
@@ -190,11 +174,6 @@ def _plan(options: RestoreOptions, run: RunSettings, sources: Collection[Source]
             protected=() if run.weights is None else (Path(run.weights),),
         ),
     )
-
-
-def _suffix(run: RunSettings, scale: int) -> str:
-    size = None if run.size is None else str(TargetSize.parse(run.size))
-    return _task(run).result_suffix(scale=scale, size=size, sigma=None if run.sigma == "auto" else run.sigma)
 
 
 def _tell_plan(job: Job, restorer: Restorer | SizedRestorer, report: Report) -> None:
@@ -249,57 +228,57 @@ def _treatment(options: RestoreOptions, report: Report) -> Treatment:
     )
 
 
-def _run_on_cluster(
-    jobs: Collection[Job], run: RunSettings, options: RestoreOptions, report: Report, manifest: Manifest | None
-) -> None:
-    from mair_cli.jobs.cluster import connected
-
-    if not jobs:
-        return
-    finished = 0
-    try:
-        with connected(options.cluster or "local"), console.progress("images", len(jobs), "image") as images:
-            for done in cluster_run(options, run, _treatment(options, report)).outcomes(jobs):
-                interrupts.check()
-                report.done(done.outcome, done.engine)
-                if manifest is not None:
-                    manifest.add({**record(done.outcome, done.engine, report.task), "node": done.node})
-                finished += 1
-                images.advance()
-    except KeyboardInterrupt:
-        console.note(f"{finished} of {len(jobs)} images were finished.")
-        raise
-
-
-def _run(
-    jobs: Collection[Job],
-    restorer: Restorer | SizedRestorer,
-    options: RestoreOptions,
-    report: Report,
-    manifest: Manifest | None,
-) -> None:
+def _outcomes(
+    jobs: Collection[Job], restorer: Restorer | SizedRestorer, options: RestoreOptions, report: Report
+) -> Generator[tuple[Outcome, Restorer | SizedRestorer, str]]:
+    """What becomes of each job on this machine, by what, and the machine's name."""
     from mair_cli.jobs.batch import Streams, restore_job
 
     treatment = _treatment(options, report)
     streams = Streams(sys.stdin.buffer, console.out_bytes)
+    for job in jobs:
+        with console.progress(Path(job.source.name).name, unit="tile") as tiles:
+
+            def advance(done: int, total: int, bar: console.Progress = tiles) -> None:
+                interrupts.check()
+                bar.reach(done, total)
+
+            outcome = restore_job(job, restorer, treatment, streams, advance)
+        yield outcome, restorer, platform.node()
+
+
+def _outcomes_on_cluster(
+    jobs: Collection[Job], run: RunSettings, options: RestoreOptions, report: Report
+) -> Generator[tuple[Outcome, Engine, str]]:
+    """The same on a cluster."""
+    from mair_cli.jobs.cluster import connected
+
+    with connected(options.cluster or "local"):
+        for done in cluster_run(options, run, _treatment(options, report)).outcomes(jobs):
+            yield done.outcome, done.engine, done.node
+
+
+def _tell(
+    outcomes: Generator[tuple[Outcome, Restorer | SizedRestorer | Engine, str]],
+    count: int,
+    report: Report,
+    manifest: Manifest | None,
+) -> None:
+    """Report and write down each outcome as it comes; a cluster is left even where this is interrupted."""
     finished = 0
     try:
-        with console.progress("images", len(jobs), "image") if len(jobs) > 1 else nullcontext() as images:
-            for job in jobs:
-                with console.progress(Path(job.source.name).name, unit="tile") as tiles:
-
-                    def advance(done: int, total: int, bar: console.Progress = tiles) -> None:
-                        interrupts.check()
-                        bar.reach(done, total)
-
-                    outcome = restore_job(job, restorer, treatment, streams, advance)
+        with (
+            closing(outcomes),
+            console.progress("images", count, "image") if count > 1 else nullcontext() as images,
+        ):
+            for outcome, engine, node in outcomes:
                 interrupts.check()
-                report.done(outcome, restorer)
+                report.done(outcome, engine)
                 if manifest is not None:
-                    manifest.add({**record(outcome, restorer, report.task), "node": platform.node()})
+                    manifest.add({**record(outcome, engine, report.task), "node": node})
                 finished += 1
                 if images is not None:
                     images.advance()
     except KeyboardInterrupt:
-        console.note(f"{finished} of {len(jobs)} images were finished.")
+        console.note(f"{finished} of {count} images were finished.")
         raise

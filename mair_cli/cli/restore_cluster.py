@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from mair_cli.errors import UsageError
 from mair_cli.restore.settings import RunSettings
-from mair_cli.tasks import find_task
 
 if TYPE_CHECKING:
     from mair_cli.cli.options import RestoreOptions
@@ -69,7 +68,7 @@ def cluster_run(options: RestoreOptions, run: RunSettings, treatment: Treatment)
     from mair_cli.weights.cache import is_available, weights_file
     from mair_cli.weights.catalog import MODELS
 
-    task = find_task(run.task or "sr")
+    task = run.asked_task
     published = [
         weights_file(entry)
         for entry in MODELS.values()

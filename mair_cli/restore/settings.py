@@ -17,6 +17,7 @@ from mair_cli.errors import UsageError
 from mair_cli.restore.sizes import TargetSize
 from mair_cli.runtime.precision_names import check_precision_name
 from mair_cli.tasks import SCENES, TASKS, Task, find_task
+from mair_cli.weights import catalog
 
 __all__ = ["MAX_SIGMA", "SMALLEST_TILE", "Jpeg", "Levels", "Origin", "RunSettings", "Sigma"]
 
@@ -100,6 +101,33 @@ class RunSettings:
         _check_sigma(self.sigma)
         _check_jpeg(self.jpeg)
         self._check_tiles()
+
+    @property
+    def asked_task(self) -> Task:
+        """What is to be done; super-resolution where no task is named."""
+        return find_task(self.task or "sr")
+
+    @property
+    def named_scale(self) -> int:
+        """Enlargement of the network that names of results tell, from the catalog alone; a file of weights may differ.
+
+        1 for tasks that keep the size, and where `size` is given: how much it is enlarged depends on the picture.
+
+        Raises UsageError for a model that is unknown, or of another scale than `scale`.
+        """
+        if not self.asked_task.enlarges or self.size is not None:
+            return 1
+        if self.model == "auto":
+            return 4 if self.scale is None else self.scale
+        entry = catalog.find(self.model)
+        if self.scale not in (None, entry.scale):
+            raise UsageError(f"`scale` {self.scale} and `model` {entry.name} (×{entry.scale}) contradict each other.")
+        return entry.scale
+
+    def result_suffix(self, scale: int) -> str:
+        """What is added to the name of a result by a network that enlarges by `scale`; see `Task.result_suffix`."""
+        size = None if self.size is None else str(TargetSize.parse(self.size))
+        return self.asked_task.result_suffix(scale=scale, size=size, sigma=None if self.sigma == "auto" else self.sigma)
 
     def check_for(self, task: Task) -> None:
         """Raises UsageError for a setting that is given although it says nothing to that task."""

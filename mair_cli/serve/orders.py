@@ -137,8 +137,7 @@ class OrderBook:
         """
         try:
             with (folder / "picture").open("rb") as stream:
-                scale = wishes.settings.scale or (4 if wishes.task.enlarges else 1)
-                info = probe(stream, name, self.max_pixels, scale)
+                info = probe(stream, name, self.max_pixels, wishes.settings.named_scale)
         except MairError:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -219,7 +218,7 @@ class OrderBook:
         watched(0, 0)
         restorer = self._load(wishes.settings)
         job = Job(Source(order.picture), order.restored, wishes.format)
-        treatment = Treatment(wishes.task.name, wishes.alpha, wishes.quality, self.max_pixels)
+        treatment = Treatment(wishes.settings.asked_task.name, wishes.alpha, wishes.quality, self.max_pixels)
         order.outcome = restore_job(job, restorer, treatment, Streams(BytesIO(), _nowhere), watched)
         if order.outcome.error is not None:
             order.error = order.outcome.error.replace(str(order.picture), order.name)

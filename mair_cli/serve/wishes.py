@@ -10,8 +10,7 @@ from mair_cli.errors import UsageError
 from mair_cli.images.io import writable_format
 from mair_cli.restore.pictures import AlphaChoice
 from mair_cli.restore.settings import RunSettings
-from mair_cli.restore.sizes import TargetSize
-from mair_cli.tasks import Task, find_task
+from mair_cli.tasks import find_task
 
 ALPHA: Final = ("model", "resize", "drop")
 
@@ -33,17 +32,9 @@ class Wishes:
     alpha: AlphaChoice = "model"
 
     @property
-    def task(self) -> Task:
-        """What is asked for."""
-        return find_task(self.settings.task or "sr")
-
-    @property
     def suffix(self) -> str:
         """What is added to the name of a result."""
-        asked = self.settings
-        size = None if asked.size is None else str(TargetSize.parse(asked.size))
-        sigma = None if asked.sigma == "auto" else asked.sigma
-        return self.task.result_suffix(scale=asked.scale or 4, size=size, sigma=sigma)
+        return self.settings.result_suffix(self.settings.named_scale)
 
 
 def read_wishes(fields: Mapping[str, str], machine: RunSettings) -> Wishes:

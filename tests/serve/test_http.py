@@ -87,6 +87,20 @@ def test_any_size(address: str) -> None:
     assert opened(answer.content).size == (24, 18)
 
 
+def test_results_are_named_by_the_scale_of_the_model_that_was_asked_for(address: str) -> None:
+    answer = requests.post(f"{address}api/restore?model=mair-lite-x2&name=a.png", data=picture(), timeout=60)
+    assert "a_mair_x2.png" in answer.headers["Content-Disposition"]
+    assert opened(answer.content).size == (32, 24)
+
+
+def test_the_limit_counts_what_a_size_makes_of_the_picture_not_what_the_usual_scale_would(address: str) -> None:
+    large = picture(2000, 1500)
+    assert "more than the limit" in requests.post(f"{address}api/orders", data=large, timeout=60).json()["error"]
+    order = requests.post(f"{address}api/orders?size=150%25", data=large, timeout=60)
+    assert order.status_code == 202
+    requests.delete(f"{address}api/orders/{order.json()['id']}", timeout=60)
+
+
 @pytest.mark.parametrize(
     ("query", "data", "status", "words"),
     [
