@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,9 @@ from mair_cli.restore.pictures import resized, restore_picture
 from mair_cli.restore.restorer import Restorer
 from mair_cli.restore.settings import Levels, RunSettings
 from mair_cli.restore.sizes import TargetSize, passes
+
+UNTOLD = Path(__file__).parents[1] / "reference" / "light_d16_x3.pth"
+"""A network that takes no level."""
 
 
 @pytest.mark.parametrize(
@@ -96,11 +100,13 @@ def test_twice_over_the_second_network_is_told_that_its_picture_is_clean() -> No
 
 
 def test_what_is_told_and_named_is_of_the_network_that_runs() -> None:
-    """A box loads ×4 first, which is told of JPEG; a picture that ×3 suffices for goes through ×3, which is not."""
+    """A box loads ×4 first, which is told of JPEG; what ×3 suffices for goes through a ×3 that is not told."""
     restorer = SizedRestorer(RunSettings(task="sr", size="60x", jpeg="auto", device="cpu"))
+    untold = RunSettings(task="sr", weights=UNTOLD, stripe=8, jpeg="auto", device="cpu")
+    restorer._loaded[3] = Restorer(untold)
     for width, models, quality in (
         (40, ["mair-lite-x2"], 30),
-        (20, ["mair-lite-x3"], None),
+        (20, [UNTOLD.name], None),
         (15, ["mair-lite-x4"], 30),
     ):
         assert [each.model_name for each in restorer.networks_for(width, 9)] == models
