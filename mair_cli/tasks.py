@@ -6,7 +6,7 @@ A new task is one row here; what computes it is a network and its weights, in th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
 from mair_cli.errors import UsageError
@@ -27,6 +27,12 @@ class Task:
         name: what Python and `--task` call it.
         label: for people.
         result: what is added to a result's name after `_mair_`; may name `{scale}`.
+        verb: what a button says; "" is the label.
+        against: what of, in a few words.
+        command: of `mair`; "" is called like the task.
+        option: of that command, where it is another task's.
+        summary: what the command, or the option, does, in a sentence.
+        notes: what else its help says; settings stand in backquotes.
         headline: the channels that papers print.
         inputs: where a benchmark's inputs come from: ground truth reduced, made noisy or compressed; or given.
         settings: what a network may be told or asked for this task, beside what every task takes.
@@ -37,11 +43,23 @@ class Task:
     name: str
     label: str
     result: str
+    _: KW_ONLY
+    verb: str = ""
+    against: str = ""
+    command: str = ""
+    option: str = ""
+    summary: str = ""
+    notes: str = ""
     headline: Channel = "rgb"
     inputs: Inputs = "given"
     settings: frozenset[str] = frozenset()
     crops_border: bool = False
     baseline: str = "none"
+
+    @property
+    def typed(self) -> str:
+        """What is typed after `mair`."""
+        return (self.command or self.name) + (f" --{self.option}" if self.option else "")
 
     @property
     def enlarges(self) -> bool:
@@ -79,17 +97,66 @@ TASKS: Mapping[str, Task] = {
             "sr",
             "super-resolution",
             "x{scale}",
+            verb="Enlarge",
+            against="More pixels, and sharper ones",
+            command="upscale",
+            summary="Enlarge photographs 2, 3 or 4 times, or to any size.",
             headline="y",
             inputs="reduced",
             settings=frozenset({"scale", "size", "sigma", "jpeg"}),
             crops_border=True,
             baseline="bicubic",
         ),
-        Task("denoise", "Gaussian denoising", "denoised", inputs="noisy", settings=frozenset({"sigma", "jpeg"})),
-        Task("dejpeg", "JPEG artefacts", "dejpeg", inputs="compressed", settings=frozenset({"jpeg"})),
-        Task("real-denoise", "real camera noise", "denoised"),
-        Task("deblur", "motion deblurring", "deblurred"),
-        Task("dehaze", "dehazing", "dehazed", settings=frozenset({"scene"})),
+        Task(
+            "denoise",
+            "Gaussian denoising",
+            "denoised",
+            verb="Remove noise",
+            against="Grain, high ISO",
+            summary="Remove noise: of a known level, of a level estimated from the image, or a camera's.",
+            notes="Without `sigma` the level is estimated from each image, and told. "
+            "`mair denoise photo.png --sigma 25` writes photo_mair_s25.png.",
+            inputs="noisy",
+            settings=frozenset({"sigma", "jpeg"}),
+        ),
+        Task(
+            "dejpeg",
+            "JPEG artefacts",
+            "dejpeg",
+            verb="Remove JPEG artefacts",
+            against="Blocks and fringes",
+            summary="Take the artefacts of JPEG compression away.",
+            notes="A PNG that was a JPEG once needs `jpeg` N.",
+            inputs="compressed",
+            settings=frozenset({"jpeg"}),
+        ),
+        Task(
+            "real-denoise",
+            "real camera noise",
+            "denoised",
+            verb="Camera noise",
+            against="Noise of phones and cameras",
+            command="denoise",
+            option="real",
+            summary="Remove a camera's noise instead.",
+        ),
+        Task(
+            "deblur",
+            "motion deblurring",
+            "deblurred",
+            verb="Deblur",
+            against="Shake and movement",
+            summary="Undo motion blur.",
+        ),
+        Task(
+            "dehaze",
+            "dehazing",
+            "dehazed",
+            verb="Dehaze",
+            against="Mist and smog",
+            summary="Take haze out of photographs.",
+            settings=frozenset({"scene"}),
+        ),
     )
 }
 

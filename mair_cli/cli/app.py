@@ -1,7 +1,7 @@
 """The command `mair`: a table of commands, and the one place where exceptions become messages and exit codes.
 
 A command's module is imported only when its name is on the command line, so that `mair --help` answers at once.
-Only the standard library is imported at the top: Ctrl-C during the imports below is then handled by `main` already.
+Hardly more than the standard library is imported at the top: Ctrl-C during the imports below is then handled by `main`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 from mair_cli.cli import interrupts
 from mair_cli.host_process import keep_freed_memory
+from mair_cli.tasks import TASKS
 
 if TYPE_CHECKING:
     import typer
@@ -43,26 +44,29 @@ class Command:
         target: `module:function`, imported on use; the function returns its exit code.
         help: one line for `mair --help`; the function's docstring is shown by `mair NAME --help`.
         panel: heading under which `mair --help` lists it.
+        made: whether the target makes the function from the command's name.
     """
 
     name: str
     target: str
     help: str
     panel: str
+    made: bool = False
 
     def load(self) -> Callable[..., int]:
-        """Import the function behind the command."""
-        module, _, function = self.target.partition(":")
-        loaded: Callable[..., int] = getattr(import_module(module), function)
-        return loaded
+        """Import, or make, the function behind the command."""
+        module, _, name = self.target.partition(":")
+        target: Any = getattr(import_module(module), name)
+        function: Callable[..., int] = target(self.name) if self.made else target
+        return function
 
 
 COMMANDS = (
-    Command("upscale", "mair_cli.cli.upscale:upscale", "Enlarge photographs 2, 3 or 4 times, or to any size.", RESTORE),
-    Command("denoise", "mair_cli.cli.denoise:denoise", "Remove noise, of a given level or a camera's.", RESTORE),
-    Command("dejpeg", "mair_cli.cli.dejpeg:dejpeg", "Take the artefacts of JPEG compression away.", RESTORE),
-    Command("deblur", "mair_cli.cli.deblur:deblur", "Undo motion blur.", RESTORE),
-    Command("dehaze", "mair_cli.cli.dehaze:dehaze", "Take haze out of photographs.", RESTORE),
+    *(
+        Command(task.typed, "mair_cli.cli.restore_commands:restore_command", task.summary or task.label, RESTORE, True)
+        for task in TASKS.values()
+        if not task.option
+    ),
     Command("serve", "mair_cli.cli.serve:serve", "A page in the browser: drop, compare, save.", RESTORE),
     Command("train", "mair_cli.cli.train:train", "Train a network from a recipe.", TRAIN),
     Command("ablate", "mair_cli.cli.ablate:ablate", "Train variants of a recipe and compare them.", TRAIN),

@@ -12,10 +12,11 @@ import typer
 from mair_cli.cli import completion, console
 from mair_cli.cli.benchmark_methods import chosen_methods
 from mair_cli.cli.benchmark_results import Targets, show, write
-from mair_cli.cli.options import NETWORK, OUTPUT, SPEED, Offline, Quiet, Verbose, with_run_options
-from mair_cli.cli.values import check_choice, go_offline, parse_tile
+from mair_cli.cli.option_sets import with_run_options
+from mair_cli.cli.options import NETWORK, OUTPUT, SPEED, Offline, Quiet, Verbose
+from mair_cli.cli.values import check_choice, go_offline
 from mair_cli.errors import UsageError
-from mair_cli.restore.settings import RunSettings
+from mair_cli.restore.settings import RunSettings, parse_setting
 from mair_cli.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -211,7 +212,7 @@ def benchmark(
             **settings,
             "task": kind.name,
             "scene": scene,
-            "tile": "auto" if partition else parse_tile(tile),
+            "tile": "auto" if partition else parse_setting("tile", tile),
             "partition": partition,
         }
     )

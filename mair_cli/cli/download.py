@@ -36,7 +36,7 @@ def download(
         str | None,
         typer.Option(
             "--task",
-            metavar="sr|denoise|real-denoise|deblur|dehaze",
+            metavar="|".join(TASKS),
             rich_help_panel=CHOICE,
             help="All published models for this.",
         ),

@@ -12,8 +12,6 @@ from mair_cli.cli import completion, console
 from mair_cli.cli.options import Quiet, Stripe, Verbose
 from mair_cli.errors import UsageError
 
-_COMMANDS = {"sr": "upscale", "real-denoise": "denoise --real"}  # the others are called like their task
-
 
 def export(
     model: Annotated[
@@ -64,7 +62,7 @@ def _write_card(model: str, card: Path, stripe: int | None) -> None:
     from mair_cli.weights.checkpoint import load_checkpoint
 
     path = Path(model) if names_a_file(model) else file_of(find(model))
-    write_card(card, model_card(load_checkpoint(path, stripe=stripe), path.name, _COMMANDS))
+    write_card(card, model_card(load_checkpoint(path, stripe=stripe), path.name))
     console.note(f"{card}: fill in what is marked TODO")
 
 

@@ -1,29 +1,26 @@
-"""Options shared by several commands, as `Annotated` aliases, and the set that every restoring command takes.
+"""Options shared by several commands, as `Annotated` aliases; `option_sets` puts them together.
 
 Help texts stand here once. Choices are plain strings, checked where they are used: errors are then worded alike.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import MISSING, dataclass, fields
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated
 
 import typer
 from typer.models import OptionInfo
 
 from mair_cli.cli import completion
-from mair_cli.cli.cluster_options import Actors, Cluster, Manifest
-from mair_cli.cli.values import parse_tile
-from mair_cli.restore.settings import SMALLEST_TILE, RunSettings
+from mair_cli.restore.settings import ALPHA_CHOICES, SMALLEST_TILE
 from mair_cli.runtime.precision_names import PRECISIONS
 from mair_cli.scan.registry import BACKENDS
+from mair_cli.tasks import SCENES
 
 OUTPUT = "Output"
 NETWORK = "Network"
 SPEED = "Speed and memory"
 REPORT = "Reporting"
+CLUSTER = "Many machines"
 
 
 def _show_version(wanted: bool) -> None:
@@ -89,8 +86,8 @@ Alpha = Annotated[
     str,
     typer.Option(
         "--alpha",
-        autocompletion=completion.one_of("model", "resize", "drop"),
-        metavar="model|resize|drop",
+        autocompletion=completion.one_of(*ALPHA_CHOICES),
+        metavar="|".join(ALPHA_CHOICES),
         rich_help_panel=OUTPUT,
         help="Transparency: restored by the network, enlarged by bicubic, or left out.",
     ),
@@ -251,6 +248,15 @@ JpegLevel = Annotated[
         help="JPEG quality that the network is told; auto reads it from each file.",
     ),
 ]
+Scene = Annotated[
+    str | None,
+    typer.Option(
+        "--scene",
+        autocompletion=completion.one_of(*SCENES),
+        metavar="|".join(SCENES),
+        help="What the photographs show. Default: mixed.",
+    ),
+]
 Threads = Annotated[
     int | None,
     typer.Option("--threads", metavar="N", min=1, rich_help_panel=SPEED, help="CPU threads. Default: all cores."),
@@ -260,7 +266,7 @@ Precision = Annotated[
     typer.Option(
         "--precision",
         autocompletion=completion.one_of(*PRECISIONS),
-        metavar="fp32|bf16|fp16",
+        metavar="|".join(PRECISIONS),
         rich_help_panel=SPEED,
         help="Number format of the network.",
     ),
@@ -293,118 +299,31 @@ Verbose = Annotated[
     int, typer.Option("--verbose", "-v", count=True, metavar="", rich_help_panel=REPORT, help="Say more; -vv says all.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", rich_help_panel=REPORT, help="Say nothing but errors.")]
-
-
-RUN_OPTIONS: Mapping[str, Any] = {
-    "model": Model,
-    "weights": Weights,
-    "stripe": Stripe,
-    "ensemble": Ensemble,
-    "tile": Tile,
-    "overlap": Overlap,
-    "device": Device,
-    "backend": Backend,
-    "precision": Precision,
-    "threads": Threads,
-}
-"""Settings of `RunSettings` that commands with networks take, under the setting's name, which gives the default."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RestoreOptions:
-    """What every restoring command takes beside `RUN_OPTIONS`; one field per option, under the option's name."""
-
-    inputs: Inputs
-    output: Output = None
-    recursive: Recursive = False
-    format: Format = None
-    quality: Quality = None
-    alpha: Alpha = "model"
-    overwrite: Overwrite = False
-    skip_existing: SkipExisting = False
-    compare: Compare = False
-    max_pixels: MaxPixels = None
-    allow_truncated: AllowTruncated = False
-    offline: Offline = False
-    cluster: Cluster = None
-    actors: Actors = None
-    manifest: Manifest = None
-    gt: GroundTruth = None
-    dry_run: DryRun = False
-    json: Json = False
-    verbose: Verbose = 0
-    quiet: Quiet = False
-
-
-def _parameters(owner: type, options: Mapping[str, Any]) -> list[inspect.Parameter]:
-    """A keyword parameter for each option, with the default of `owner`'s field of that name."""
-    defaults = {field.name: field.default for field in fields(owner)}
-    return [
-        inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=inspect.Parameter.empty if defaults[name] is MISSING else defaults[name],
-            annotation=annotation,
-        )
-        for name, annotation in options.items()
-    ]
-
-
-def with_run_options(*, without: Collection[str] = ()) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """Replaces the parameter `settings: dict` of a command by one parameter per run option, for Typer to read.
-
-    The command gets them together, as fields of a `RunSettings`. Its own parameters come first in its help page.
-
-    Args:
-        without: run options that the command takes in a form of its own, or not at all.
-    """
-    shared = _parameters(RunSettings, {name: kind for name, kind in RUN_OPTIONS.items() if name not in without})
-
-    def decorate(function: Callable[..., int]) -> Callable[..., int]:
-        hints = get_type_hints(function, include_extras=True)
-        own = [
-            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name])
-            for name, parameter in inspect.signature(function).parameters.items()
-            if name != "settings"
-        ]
-
-        def command(**values: object) -> int:
-            settings: dict[str, Any] = {parameter.name: values.pop(parameter.name) for parameter in shared}
-            if "tile" in settings:
-                settings["tile"] = parse_tile(settings["tile"])
-            return function(settings=settings, **values)
-
-        return _with_signature(command, function, [*own, *shared])
-
-    return decorate
-
-
-def with_restore_options(function: Callable[..., int]) -> Callable[..., int]:
-    """Replaces the parameter `options: RestoreOptions` of a command by one parameter per field, for Typer to read.
-
-    A second parameter, `settings`, gets the run options as `with_run_options` gives them. The command's own parameters
-    come first in its help page.
-    """
-    shared = _parameters(RestoreOptions, get_type_hints(RestoreOptions, include_extras=True))
-    hints = get_type_hints(function, include_extras=True)
-    own = [
-        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name])
-        for name, parameter in inspect.signature(function).parameters.items()
-        if name not in ("options", "settings")
-    ]
-
-    def command(settings: dict[str, object], **values: object) -> int:
-        options = RestoreOptions(**{parameter.name: values.pop(parameter.name) for parameter in shared})  # type: ignore[arg-type]
-        return function(options=options, settings=settings, **values)
-
-    settings_of_it = inspect.Parameter("settings", inspect.Parameter.KEYWORD_ONLY)
-    return with_run_options()(_with_signature(command, function, [shared[0], *own, *shared[1:], settings_of_it]))
-
-
-def _with_signature(
-    command: Callable[..., int], like: Callable[..., int], parameters: list[inspect.Parameter]
-) -> Callable[..., int]:
-    command.__name__, command.__doc__, command.__module__ = like.__name__, like.__doc__, like.__module__
-    command.__signature__ = inspect.Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]
-    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return command
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="local|ADDRESS",
+        rich_help_panel=CLUSTER,
+        help="Restore on many machines, by Ray: local starts it here; auto, HOST:PORT or ray://HOST:PORT finds one.",
+    ),
+]
+Actors = Annotated[
+    str | None,
+    typer.Option(
+        "--actors",
+        metavar="auto|N",
+        rich_help_panel=CLUSTER,
+        help="Networks at work at once on a --cluster, each with --threads CPUs, or a GPU. Default: as many as fit.",
+    ),
+]
+Manifest = Annotated[
+    str | None,
+    typer.Option(
+        "--manifest",
+        metavar="FILE",
+        rich_help_panel=CLUSTER,
+        help="Append a JSON line per picture: input, output, seconds, node, what was told, error. "
+        "Default with --cluster: beside the output.",
+    ),
+]

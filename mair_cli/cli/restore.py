@@ -9,15 +9,15 @@ from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from mair_cli.cli import console, interrupts
-from mair_cli.cli.options import RestoreOptions
+from mair_cli.cli.option_sets import RestoreOptions
 from mair_cli.cli.restore_cluster import check_cluster_options, cluster_run, weights_here
 from mair_cli.cli.restore_report import Report, record
-from mair_cli.cli.values import check_choice, check_exclusive, go_offline
+from mair_cli.cli.values import check_exclusive, go_offline
 from mair_cli.errors import ImageError, UsageError
-from mair_cli.restore.settings import RunSettings
+from mair_cli.restore.settings import RunSettings, check_alpha
 
 if TYPE_CHECKING:
     from mair_cli.jobs.batch import Outcome, Treatment
@@ -26,26 +26,24 @@ if TYPE_CHECKING:
     from mair_cli.jobs.naming import Found, Source
     from mair_cli.jobs.plan import Job
     from mair_cli.restore.any_size import SizedRestorer
-    from mair_cli.restore.pictures import AlphaChoice
     from mair_cli.restore.restorer import Restorer
     from mair_cli.store.remote import Place
 
 STREAM = "-"
 
 
-def restore(options: RestoreOptions, settings: Mapping[str, object], **more: object) -> int:
+def restore(options: RestoreOptions, settings: Mapping[str, object]) -> int:
     """Carry out a restoring command; returns its exit code.
 
     Args:
         options: where from, where to, how told.
-        settings: the run options, by their names in `RunSettings`.
-        more: settings that only this command has, and its `task`.
+        settings: by their names in `RunSettings`, the task among them.
 
     Raises:
         MairError: nothing could be done; problems of single images are reported instead.
     """
     console.configure(verbose=options.verbose, quiet=options.quiet)
-    run = RunSettings.of({**settings, **more})
+    run = RunSettings.of(settings)
     _check(options, run)
     go_offline(options.offline)
     with weights_here(run) as here:
@@ -138,7 +136,7 @@ def _tell_left_out(found: Found) -> None:
 def _check(options: RestoreOptions, run: RunSettings) -> None:
     """Refuse what does not go together before anything slow is imported."""
     check_exclusive(overwrite=options.overwrite, skip_existing=options.skip_existing)
-    check_choice("--alpha", options.alpha, ("model", "resize", "drop"))
+    check_alpha(options.alpha)
     check_cluster_options(options)
     if STREAM in options.inputs:
         if sys.stdin.isatty():
@@ -222,7 +220,7 @@ def _treatment(options: RestoreOptions, report: Report) -> Treatment:
 
     return Treatment(
         task=report.task.name,
-        alpha=cast("AlphaChoice", options.alpha),
+        alpha=check_alpha(options.alpha),
         quality=options.quality,
         max_pixels=options.max_pixels,
     )

@@ -12,7 +12,7 @@ from mair_cli.errors import UsageError
 from mair_cli.restore.settings import RunSettings
 
 if TYPE_CHECKING:
-    from mair_cli.cli.options import RestoreOptions
+    from mair_cli.cli.option_sets import RestoreOptions
     from mair_cli.jobs.batch import Treatment
     from mair_cli.jobs.cluster import ClusterRun
 

@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from mair_cli.cli import console
-from mair_cli.cli.options import MaxPixels, Offline, Quiet, Verbose, with_run_options
+from mair_cli.cli.option_sets import with_run_options
+from mair_cli.cli.options import MaxPixels, Offline, Quiet, Verbose
 from mair_cli.cli.values import go_offline
 from mair_cli.errors import UsageError
 from mair_cli.restore.settings import RunSettings

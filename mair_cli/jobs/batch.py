@@ -17,8 +17,8 @@ from mair_cli.images.picture import Animation, ImageInfo, Picture, convert_depth
 from mair_cli.jobs.plan import Job
 from mair_cli.jobs.side_by_side import Panel, side_by_side
 from mair_cli.measure.protocol import Measurement, measure
-from mair_cli.restore.pictures import AlphaChoice, ImageRestorer, TileProgress, levels_of, restore_frames
-from mair_cli.restore.settings import Levels
+from mair_cli.restore.pictures import ImageRestorer, TileProgress, levels_of, restore_frames
+from mair_cli.restore.settings import AlphaChoice, Levels
 from mair_cli.restore.signature import signed, task_signed
 from mair_cli.runtime.memory import is_out_of_memory
 from mair_cli.store.remote import Place

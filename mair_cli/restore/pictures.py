@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -18,14 +18,12 @@ from mair_cli.errors import ImageError, UsageError
 from mair_cli.images.alpha import fill_hidden_color
 from mair_cli.images.picture import Animation, Picture, Samples
 from mair_cli.restore.flat import within_neighbours
-from mair_cli.restore.settings import Levels
+from mair_cli.restore.settings import AlphaChoice, Levels
 
-__all__ = ["AlphaChoice", "ImageRestorer", "TileProgress", "levels_of", "restore_frames", "restore_picture"]
+__all__ = ["ImageRestorer", "TileProgress", "levels_of", "restore_frames", "restore_picture"]
 
 TileProgress = Callable[[int, int], None]
 """Called with the number of finished tiles and of all tiles."""
-
-AlphaChoice = Literal["model", "resize", "drop"]
 
 
 class ImageRestorer(typing.Protocol):

@@ -24,9 +24,9 @@ from mair_cli.restore.ensemble import ensemble as mean_of_views
 from mair_cli.restore.loading import file_of
 from mair_cli.restore.noise_estimate import estimate_noise
 from mair_cli.restore.partition import run_partition
-from mair_cli.restore.pictures import AlphaChoice, levels_of, restore_frames
+from mair_cli.restore.pictures import levels_of, restore_frames
 from mair_cli.restore.pixels import check_image
-from mair_cli.restore.settings import MAX_SIGMA, Jpeg, Levels, Origin, RunSettings, Sigma
+from mair_cli.restore.settings import ALPHA_CHOICES, MAX_SIGMA, AlphaChoice, Jpeg, Levels, Origin, RunSettings, Sigma
 from mair_cli.restore.signature import signed
 from mair_cli.restore.tile_policy import DEFAULT_OVERLAP, TileChoice, choose_tile
 from mair_cli.restore.tiled import Progress, TensorFunction, run_tiled
@@ -262,7 +262,7 @@ class Restorer:
             MairError: memory does not suffice, or the network's result is not finite.
         """
         source, target = _path("source", source), _path("target", target)
-        if alpha not in ("model", "resize", "drop"):
+        if alpha not in ALPHA_CHOICES:
             raise UsageError(f"`alpha` {alpha!r}: give model, resize or drop.")
         if target.exists() and source.exists() and target.samefile(source):
             raise UsageError(f"`target` {target} is the source itself: name another.")

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path, PurePath
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from mair_cli.errors import UsageError
 from mair_cli.restore.sizes import TargetSize
@@ -19,11 +19,26 @@ from mair_cli.runtime.precision_names import check_precision_name
 from mair_cli.tasks import SCENES, TASKS, Task, find_task
 from mair_cli.weights import catalog
 
-__all__ = ["MAX_SIGMA", "SMALLEST_TILE", "Jpeg", "Levels", "Origin", "RunSettings", "Sigma"]
+__all__ = [
+    "ALPHA_CHOICES",
+    "MAX_SIGMA",
+    "SMALLEST_TILE",
+    "AlphaChoice",
+    "Jpeg",
+    "Levels",
+    "Origin",
+    "RunSettings",
+    "Sigma",
+    "check_alpha",
+    "parse_setting",
+]
 
 Sigma = float | Literal["auto"]
 Jpeg = int | Literal["auto", "off"]
 Origin = Literal["told", "file", "estimated", "nothing known"]
+AlphaChoice = Literal["model", "resize", "drop"]
+ALPHA_CHOICES: tuple[AlphaChoice, ...] = get_args(AlphaChoice)
+"""What becomes of transparency: restored by the network, enlarged by bicubic, or left out."""
 
 MAX_SIGMA = 75.0
 SMALLEST_TILE = 16
@@ -144,15 +159,15 @@ class RunSettings:
                 raise UsageError(f"`{name}` is for {takers}: {task.label} takes none.")
 
     def _check_types(self) -> None:
-        for name, (kinds, wanted) in _KINDS.items():
-            value = getattr(self, name)
-            if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-                raise UsageError(f"`{name}` {value!r}: give {wanted}.")
+        for name, kind in _KINDS.items():
+            value, types = getattr(self, name), kind.types
+            if types and (not isinstance(value, types) or (isinstance(value, bool) and bool not in types)):
+                raise UsageError(f"`{name}` {value!r}: give {kind.wanted}.")
 
     def _check_tiles(self) -> None:
         tile, overlap = self.tile, self.overlap
         if tile != "auto" and (not isinstance(tile, int) or isinstance(tile, bool) or 0 != tile < SMALLEST_TILE):
-            raise UsageError(f"`tile` {tile}: give auto, {SMALLEST_TILE} or more pixels, or 0 for the whole image.")
+            raise UsageError(f"`tile` {tile}: give {_KINDS['tile'].wanted}.")
         if overlap is not None and overlap < 0:
             raise UsageError(f"`overlap` {overlap}: give a number of pixels, 0 or more.")
         if tile != "auto" and tile > 0 and overlap is not None and overlap > tile // 2:
@@ -185,25 +200,67 @@ class RunSettings:
         return asdict(self) | {"weights": None if self.weights is None else str(self.weights)}
 
 
-_NONE, _TEXT, _WHOLE, _SWITCH = type(None), (str,), (int, type(None)), (bool,)
-_KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
-    "task": ((str, _NONE), "the name of a task"),
-    "scale": (_WHOLE, "2, 3 or 4"),
-    "size": ((str, _NONE), "text such as 1920x, x1080, 1920x1080 or 150%"),
-    "scene": ((str, _NONE), "indoor, outdoor or mixed"),
-    "model": (_TEXT, "a name in the catalog, or auto"),
-    "weights": ((str, PurePath, _NONE), "a file"),
-    "config": ((Mapping, _NONE), "a mapping of the network's settings"),
-    "stripe": (_WHOLE, "4 or 8"),
-    "device": (_TEXT, "auto, cpu, cuda, cuda:N or mps"),
-    "backend": (_TEXT, "auto or the name of a back end"),
-    "precision": (_TEXT, "fp32, bf16 or fp16"),
-    "overlap": (_WHOLE, "a number of pixels"),
-    "partition": (_SWITCH, "True or False"),
-    "ensemble": (_SWITCH, "True or False"),
-    "threads": (_WHOLE, "a number, 1 or more"),
+def check_alpha(alpha: str) -> AlphaChoice:
+    """The choice, if it is one; raises UsageError."""
+    if alpha not in ALPHA_CHOICES:
+        raise UsageError(f"`alpha` {alpha}: choose model, resize or drop.")
+    return alpha
+
+
+def parse_setting(name: str, text: str) -> object:
+    """A setting's value from text, as options and forms have it; raises UsageError for what cannot be read.
+
+    Whether a value will do is `RunSettings`' business.
+    """
+    kind = _KINDS[name]
+    try:
+        return kind.read(text)
+    except ValueError:
+        raise UsageError(f"`{name}` {text}: give {kind.wanted.lower()}.") from None  # `true`, outside of Python
+
+
+def _number(number: Callable[[str], object], *words: str) -> Callable[[str], object]:
+    """Reads a number, or one of `words` in whatever capitals."""
+    return lambda text: text.strip().lower() if text.strip().lower() in words else number(text)
+
+
+def _switch(text: str) -> bool:
+    words = {"1": True, "true": True, "on": True, "0": False, "false": False, "off": False}
+    if text.strip().lower() not in words:
+        raise ValueError(text)
+    return words[text.strip().lower()]
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What to give for a setting, of what types, and how text is read. Without types: checked with its range."""
+
+    wanted: str
+    types: tuple[type, ...] = ()
+    read: Callable[[str], object] = str
+
+
+_NONE, _WHOLE = type(None), (int, type(None))
+_KINDS: Mapping[str, _Kind] = {
+    "task": _Kind("the name of a task", (str, _NONE)),
+    "scale": _Kind("2, 3 or 4", _WHOLE, int),
+    "size": _Kind("text such as 1920x, x1080, 1920x1080 or 150%", (str, _NONE)),
+    "scene": _Kind("indoor, outdoor or mixed", (str, _NONE)),
+    "model": _Kind("a name in the catalog, or auto", (str,)),
+    "weights": _Kind("a file", (str, PurePath, _NONE)),
+    "config": _Kind("a mapping of the network's settings", (Mapping, _NONE)),
+    "stripe": _Kind("4 or 8", _WHOLE),
+    "sigma": _Kind(f"a number from 0 to {MAX_SIGMA:g}, or auto", read=_number(float, "auto")),
+    "jpeg": _Kind("a quality from 1 to 100, auto or off", read=_number(int, "auto", "off")),
+    "device": _Kind("auto, cpu, cuda, cuda:N or mps", (str,)),
+    "backend": _Kind("auto or the name of a back end", (str,)),
+    "precision": _Kind("fp32, bf16 or fp16", (str,)),
+    "tile": _Kind(f"auto, {SMALLEST_TILE} or more pixels, or 0 for the whole image", read=_number(int, "auto")),
+    "overlap": _Kind("a number of pixels", _WHOLE),
+    "partition": _Kind("True or False", (bool,)),
+    "ensemble": _Kind("True or False", (bool,), _switch),
+    "threads": _Kind("a number, 1 or more", _WHOLE),
 }
-"""Types of the settings that take no word beside a number; these are checked with their ranges."""
 
 
 def _check_sigma(sigma: object) -> None:
@@ -211,14 +268,14 @@ def _check_sigma(sigma: object) -> None:
         return
     number = isinstance(sigma, (int, float)) and not isinstance(sigma, bool)
     if not number or not 0 <= sigma <= MAX_SIGMA or math.isnan(sigma):  # type: ignore[operator, arg-type]
-        raise UsageError(f"`sigma` {sigma}: give a number from 0 to {MAX_SIGMA:g}, or auto.")
+        raise UsageError(f"`sigma` {sigma}: give {_KINDS['sigma'].wanted}.")
 
 
 def _check_jpeg(jpeg: object) -> None:
     if jpeg in ("auto", "off"):
         return
     if not isinstance(jpeg, int) or isinstance(jpeg, bool) or not 1 <= jpeg <= 100:
-        raise UsageError(f"`jpeg` {jpeg}: give a quality from 1 to 100, auto or off.")
+        raise UsageError(f"`jpeg` {jpeg}: give {_KINDS['jpeg'].wanted}.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ class Endpoints:
 
     async def tasks(self, request: Request) -> Response:
         """What can be asked for here."""
-        offers = [{"task": o.name, "title": o.verb, "problem": o.problem} for o in page.offers()]
+        offers = [{"task": o.task.name, "title": o.verb, "problem": o.problem} for o in page.offers()]
         return JSONResponse({"tasks": offers, "fields": list(FIELDS), "most_bytes": self.most_bytes})
 
     async def restore(self, request: Request) -> Response:

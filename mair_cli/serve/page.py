@@ -15,48 +15,36 @@ from mair_cli.errors import MairError, WeightsNotFoundError
 from mair_cli.images.formats import FORMATS, WRITERS, plugin_missing
 from mair_cli.images.io import ImageInfo, as_rgb8, read_picture
 from mair_cli.images.picture import Animation
-from mair_cli.tasks import TASKS
+from mair_cli.tasks import TASKS, Task
 from mair_cli.weights.choice import select
 
 _SHOWN_BY_BROWSERS: Final = ("PNG", "JPEG", "WEBP", "GIF", "AVIF", "BMP")
 _MOST_SHOWN: Final = 50_000_000
 """Pixels of a picture that is shown as it is; a browser takes four bytes for each."""
 _PREVIEW_SIDE: Final = 4096
-_VERBS: Final = {
-    "sr": ("Enlarge", "More pixels, and sharper ones"),
-    "denoise": ("Remove noise", "Grain, high ISO"),
-    "dejpeg": ("Remove JPEG artefacts", "Blocks and fringes"),
-    "real-denoise": ("Camera noise", "Noise of phones and cameras"),
-    "deblur": ("Deblur", "Shake and movement"),
-    "dehaze": ("Dehaze", "Mist and smog"),
-}
 
 
 @dataclass(frozen=True)
 class Offer:
-    """A task as the page offers it.
+    """A task as the page offers it; `problem` says why it cannot be had here, with the way out."""
 
-    Attributes:
-        name: in `mair_cli.tasks.TASKS`.
-        verb: what it does, in a word or two.
-        hint: against what.
-        problem: why it cannot be had here, with the way out; None where it can.
-    """
-
-    name: str
-    verb: str
-    hint: str
+    task: Task
     problem: str | None
+
+    @property
+    def verb(self) -> str:
+        """What a button says."""
+        return self.task.verb or self.task.label
 
 
 def offers() -> list[Offer]:
     """Every task, and whether weights for it are here."""
-    return [Offer(name, *_VERBS.get(name, (task.label, "")), _problem(name)) for name, task in TASKS.items()]
+    return [Offer(task, _problem(task)) for task in TASKS.values()]
 
 
-def _problem(task: str) -> str | None:
+def _problem(task: Task) -> str | None:
     try:
-        select(task)
+        select(task.name)
     except WeightsNotFoundError as error:
         return str(error)
     return None

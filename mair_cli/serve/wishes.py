@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final
 
 from mair_cli.errors import UsageError
 from mair_cli.images.io import writable_format
-from mair_cli.restore.pictures import AlphaChoice
-from mair_cli.restore.settings import RunSettings
+from mair_cli.restore.settings import AlphaChoice, RunSettings, check_alpha, parse_setting
 from mair_cli.tasks import find_task
-
-ALPHA: Final = ("model", "resize", "drop")
 
 
 @dataclass(frozen=True)
@@ -47,56 +44,32 @@ def read_wishes(fields: Mapping[str, str], machine: RunSettings) -> Wishes:
     Raises:
         UsageError: an unknown field, a value out of range, or a combination that says nothing.
     """
-    values = {name: _parsed(name, text.strip()) for name, text in fields.items() if text.strip()}
-    form, quality, alpha = (values.pop(name, None) for name in ("format", "quality", "alpha"))
-    if isinstance(quality, int) and not 1 <= quality <= 100:
-        raise UsageError(f"`quality` {quality}: give 1 to 100.")
-    if alpha not in (None, *ALPHA):
-        raise UsageError(f"`alpha` {alpha}: choose model, resize or drop.")
-    task = str(values.setdefault("task", "sr"))
-    if find_task(task).inputs == "noisy":
+    given = {name: text.strip() for name, text in fields.items() if text.strip()}
+    for name in given:
+        if name not in FIELDS:
+            raise UsageError(f"There is no field {name!r}: there are {', '.join(FIELDS)}.")
+    values = {name: parse_setting(name, given[name]) for name in _SETTINGS if name in given}
+    task = find_task(str(values.setdefault("task", "sr")))
+    if task.inputs == "noisy":
         values.setdefault("sigma", "auto")
+    form = given.get("format")
     return Wishes(
         machine.with_(**values),
-        None if form is None else writable_format(str(form)),
-        cast("int | None", quality),
-        alpha or "model",
+        None if form is None else writable_format(form),
+        _quality(given.get("quality")),
+        check_alpha(given.get("alpha", "model")),
     )
 
 
-def _parsed(name: str, text: str) -> object:
-    if name not in FIELDS:
-        raise UsageError(f"There is no field {name!r}: there are {', '.join(FIELDS)}.")
-    parse, wanted = FIELDS[name]
-    try:
-        return parse(text)
-    except ValueError:
-        raise UsageError(f"`{name}` {text}: give {wanted}.") from None
+def _quality(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not text.isdecimal() or not 1 <= int(text) <= 100:
+        raise UsageError(f"`quality` {text}: give 1 to 100.")
+    return int(text)
 
 
-def _level(number: Callable[[str], object]) -> Callable[[str], object]:
-    """A number, or a word that `RunSettings` looks at."""
-    return lambda text: text.lower() if text.isalpha() and text.lower() != "nan" else number(text)
-
-
-def _switch(text: str) -> bool:
-    words = {"1": True, "true": True, "on": True, "0": False, "false": False, "off": False}
-    if text.lower() not in words:
-        raise ValueError(text)
-    return words[text.lower()]
-
-
-FIELDS: Final[Mapping[str, tuple[Callable[[str], object], str]]] = {
-    "task": (str, "the name of a task"),
-    "scale": (int, "2, 3 or 4"),
-    "size": (str, "a size"),
-    "sigma": (_level(float), "a number from 0 to 75, or auto"),
-    "jpeg": (_level(int), "a quality from 1 to 100, auto or off"),
-    "scene": (str, "indoor, outdoor or mixed"),
-    "model": (str, "a name in the catalog"),
-    "ensemble": (_switch, "true or false"),
-    "format": (str, "png, jpg, webp, tiff, …"),
-    "quality": (int, "1 to 100"),
-    "alpha": (str, "model, resize or drop"),
-}
-"""Fields of a request: how each is read, and what to give."""
+_SETTINGS: Final = ("task", "scale", "size", "sigma", "jpeg", "scene", "model", "ensemble")
+"""What a request may set of `RunSettings`; all else is the machine's."""
+FIELDS: Final = (*_SETTINGS, "format", "quality", "alpha")
+"""Fields of a request."""

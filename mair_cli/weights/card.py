@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 from mair_cli.errors import CheckpointError
@@ -18,13 +17,12 @@ __all__ = ["model_card", "write_card"]
 _TO_FILL_IN = "TODO"
 
 
-def model_card(checkpoint: Checkpoint, file_name: str, commands: Mapping[str, str]) -> str:
+def model_card(checkpoint: Checkpoint, file_name: str) -> str:
     """Markdown with the YAML block that Hugging Face reads. What only its maker knows is marked TODO.
 
     Args:
         checkpoint: settings, parameters, and what the file says of its training.
         file_name: of the checkpoint in the repository.
-        commands: for tasks whose command is not called like them.
     """
     network, told = build_network(checkpoint.config), checkpoint.metadata
     task = TASKS.get(told.get("task", "sr" if network.scale > 1 else ""))
@@ -48,7 +46,7 @@ def model_card(checkpoint: Checkpoint, file_name: str, commands: Mapping[str, st
     lines = ["---", *(f"{key}: {json.dumps(value)}" for key, value in head.items()), f"tags: {json.dumps(tags)}", "---"]
     lines += ["", f"# {told.get('name', Path(file_name).stem)}", "", "| | |", "|---|---|"]
     lines += [f"| {key} | {value} |" for key, value in rows.items() if value is not None]
-    command = _TO_FILL_IN if task is None else commands.get(task.name, task.name)
+    command = _TO_FILL_IN if task is None else task.typed
     lines += ["", "After `pip install mair-cli`:", "", f"`mair {command} photo.jpg --weights {file_name}`", ""]
     return "\n".join(lines)
 

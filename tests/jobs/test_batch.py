@@ -17,8 +17,9 @@ from mair_cli.jobs.naming import Source
 from mair_cli.jobs.plan import Job, Request, earlier_results, plan
 from mair_cli.networks import MaIRConfig, build_network
 from mair_cli.networks.settings import config_from_mapping
-from mair_cli.restore.pictures import AlphaChoice, restore_picture
+from mair_cli.restore.pictures import restore_picture
 from mair_cli.restore.restorer import Restorer
+from mair_cli.restore.settings import AlphaChoice
 from mair_cli.weights.checkpoint import save_checkpoint
 
 SMALL = {
