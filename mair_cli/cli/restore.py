@@ -52,7 +52,7 @@ def restore(options: RestoreOptions, settings: Mapping[str, object]) -> int:
 
 def _restore(options: RestoreOptions, run: RunSettings) -> int:
     from mair_cli.jobs.plan import check_writable_places
-    from mair_cli.jobs.spool import Picked
+    from mair_cli.jobs.spool import Filtered
     from mair_cli.restore.any_size import load_restorer
 
     found = _collect(options, run.asked_task.name)
@@ -71,7 +71,7 @@ def _restore(options: RestoreOptions, run: RunSettings) -> int:
     refused = ((job.source.name, job.problem) for job in jobs if job.problem is not None)
     for name, reason in chain(found.problems, refused):
         report.failed(name, f"{name}: {reason}")
-    jobs = Picked(jobs, lambda job: job.problem is None)
+    jobs = Filtered(jobs, lambda job: job.problem is None)
     restorer = load_restorer(_on_this_machine(options, run)) if restorer is None else restorer
     console.note(restorer.description)
     _warn_of_other_level(restorer)
@@ -82,7 +82,7 @@ def _restore(options: RestoreOptions, run: RunSettings) -> int:
     for job in jobs:
         if job.skip:
             report.skipped(job)
-    todo = Picked(jobs, lambda job: not job.skip)
+    todo = Filtered(jobs, lambda job: not job.skip)
     check_writable_places(todo)
     with _manifest(options, jobs) as manifest:
         if manifest is not None:
@@ -207,12 +207,12 @@ def _on_this_machine(options: RestoreOptions, run: RunSettings) -> RunSettings:
 def _manifest(options: RestoreOptions, jobs: Collection[Job]) -> AbstractContextManager[Manifest | None]:
     if not jobs or (options.manifest is None and options.cluster is None):
         return nullcontext()
-    from mair_cli.jobs.manifest import Manifest, default_manifest
+    from mair_cli.jobs.manifest import default_manifest, open_manifest
     from mair_cli.store.remote import parse_place
 
     if options.manifest is not None:
-        return Manifest(parse_place(options.manifest))
-    return Manifest(default_manifest(None if options.output is None else parse_place(options.output), jobs))
+        return open_manifest(parse_place(options.manifest))
+    return open_manifest(default_manifest(None if options.output is None else parse_place(options.output), jobs))
 
 
 def _treatment(options: RestoreOptions, report: Report) -> Treatment:

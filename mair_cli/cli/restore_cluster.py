@@ -36,7 +36,7 @@ def weights_here(run: RunSettings) -> Iterator[RunSettings]:
     with tempfile.TemporaryDirectory(prefix="mair-weights-") as folder:
         path = Path(folder, place.name)
         try:
-            path.write_bytes(place.read(_LARGEST_WEIGHTS))
+            place.fetch(path, _LARGEST_WEIGHTS)
         except OSError as error:
             raise UsageError(f"--weights {place}: {error.strerror}.") from error
         yield run.with_(weights=path)

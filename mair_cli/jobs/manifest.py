@@ -18,10 +18,10 @@ from mair_cli.errors import ImageError, UsageError
 from mair_cli.images.io import probe
 from mair_cli.jobs.plan import Job
 from mair_cli.restore.signature import task_signed
-from mair_cli.store.remote import Address, Place, check_writable
+from mair_cli.store.remote import Address, Place, check_writable, kind_of
 
-_PUT_EVERY: Final = 30.0  # seconds; object stores cannot append, so the whole is put again
-_PUT_SHARE: Final = 20  # and at most one part in so many of the time goes into that
+_PUT_EVERY: Final = 30.0  # seconds
+_PUT_SHARE: Final = 20  # at most one part in so many of the time goes into that
 
 NAME: Final = "mair_manifest.jsonl"
 
@@ -47,16 +47,20 @@ def _beside(folder: Place) -> Place:
     return folder.with_name(f"{folder.name}_{NAME}")
 
 
+def open_manifest(place: Place) -> Manifest:
+    """The manifest at a place, with what earlier runs wrote. Raises UsageError where that is not possible."""
+    return _ManifestElsewhere(place) if isinstance(place, Address) else Manifest(place)
+
+
 class Manifest:
     """Appends lines; to be closed, best as a context. A line that a killed process left unfinished stays alone."""
 
     def __init__(self, place: Place) -> None:
-        """Open it, with what earlier runs wrote. Raises UsageError where that is not possible."""
-        self._place = place
-        self._put_at, self._put_took = time.monotonic(), 0.0
+        """See `open_manifest`."""
         try:
-            self._goes_on = place.kind() is not None if isinstance(place, Address) else place.exists()
-            self._file = self._fetched(place) if isinstance(place, Address) else self._opened(place)
+            self._goes_on = kind_of(place) is not None
+            self._path = self._local(place)
+            self._file = self._path.open("a+b")
             if self._file.seek(0, os.SEEK_END):
                 self._file.seek(-1, os.SEEK_END)
                 if self._file.read(1) != b"\n":
@@ -64,19 +68,11 @@ class Manifest:
         except OSError as error:
             raise UsageError(f"`manifest` {place}: {error.strerror or error}.") from error
 
-    @staticmethod
-    def _opened(path: Path) -> IO[bytes]:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("a+b")
-
-    def _fetched(self, address: Address) -> IO[bytes]:
-        check_writable(address.parent)
-        self._copy = Path(tempfile.mkdtemp(prefix="mair-manifest-"), NAME)
-        if self._goes_on:
-            address.fetch(self._copy)
-        else:
-            address.write(b"")  # so that the next run knows that this one began
-        return self._copy.open("a+b")
+    def _local(self, place: Place) -> Path:
+        """The file that is appended to."""
+        assert isinstance(place, Path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        return place
 
     def untold(self, skipped: Iterable[Job], task: str) -> Iterator[dict[str, object]]:
         """Lines to add for results that an earlier run with this manifest wrote and did not come to tell.
@@ -110,26 +106,10 @@ class Manifest:
         self._file.seek(0, os.SEEK_END)
         self._file.write(json.dumps(values).encode() + b"\n")
         self._file.flush()
-        pause = max(_PUT_EVERY, _PUT_SHARE * self._put_took)
-        if isinstance(self._place, Address) and time.monotonic() - self._put_at > pause:
-            self._put(self._place)
 
     def close(self) -> None:
         """Put what is missing, and close. Raises OSError."""
-        try:
-            if isinstance(self._place, Address):
-                self._put(self._place)
-        finally:
-            self._file.close()
-            if isinstance(self._place, Address):
-                shutil.rmtree(self._copy.parent, ignore_errors=True)
-
-    def _put(self, address: Address) -> None:
-        started = time.monotonic()
-        self._file.flush()
-        address.write_file(self._copy)
-        self._put_at = time.monotonic()
-        self._put_took = self._put_at - started
+        self._file.close()
 
     def __enter__(self) -> Manifest:
         """Itself."""
@@ -138,6 +118,45 @@ class Manifest:
     def __exit__(self, *error: object) -> None:
         """Close it."""
         self.close()
+
+
+class _ManifestElsewhere(Manifest):
+    """Appends to a copy here, and puts the whole now and then: object stores cannot append."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._put_at, self._put_took = time.monotonic(), 0.0
+        super().__init__(address)
+
+    def _local(self, place: Place) -> Path:
+        check_writable(self._address.parent)
+        copy = Path(tempfile.mkdtemp(prefix="mair-manifest-"), NAME)
+        if self._goes_on:
+            self._address.fetch(copy)
+        else:
+            self._address.write(b"")  # so that the next run knows that this one began
+        return copy
+
+    def add(self, values: Mapping[str, object]) -> None:
+        """Append a line. Raises OSError."""
+        super().add(values)
+        if time.monotonic() - self._put_at > max(_PUT_EVERY, _PUT_SHARE * self._put_took):
+            self._put()
+
+    def close(self) -> None:
+        """Put what is missing, and close. Raises OSError."""
+        try:
+            self._put()
+        finally:
+            super().close()
+            shutil.rmtree(self._path.parent, ignore_errors=True)
+
+    def _put(self) -> None:
+        started = time.monotonic()
+        self._file.flush()
+        self._address.write_file(self._path)
+        self._put_at = time.monotonic()
+        self._put_took = self._put_at - started
 
 
 def _told(file: IO[bytes]) -> Iterator[int]:

@@ -25,7 +25,7 @@ from mair_cli.jobs.naming import (
 from mair_cli.jobs.search import base_name
 from mair_cli.jobs.spool import Spool
 from mair_cli.restore.signature import task_signed
-from mair_cli.store.remote import Address, Place, check_writable, existing, looked_at, parse_place
+from mair_cli.store.remote import Address, Place, check_writable, existing, kind_of, looked_at, parse_place
 
 _BY_NAME = {".png": "PNG", ".bmp": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 """The format of results by that of inputs elsewhere, where the name says enough: a header takes two requests."""
@@ -211,10 +211,8 @@ def _listed(folders: Iterable[Address]) -> Iterator[Address]:
 
 def _is_folder(place: Place) -> bool:
     """Whether it is one. Elsewhere a name without an extension that there is nothing of counts as one."""
-    if isinstance(place, Path):
-        return place.is_dir()
     with looked_at():
-        return place == place.root or place.kind() == "folder"
+        return place == place.root or kind_of(place) == "folder"
 
 
 def _job(
@@ -279,7 +277,7 @@ def _check_output(sources: Iterable[Source], output: Place | None, into_folder: 
     if output is None or _is_folder(output):
         return
     wants_folder = into_folder or any(not source.alone or source.folder is not None for source in sources)
-    if wants_folder and (output.exists() if isinstance(output, Path) else output.kind() is not None):
+    if wants_folder and kind_of(output) is not None:
         raise UsageError(f"`output` {output} is a file; these inputs need a folder to write to.")
     if wants_folder and not into_folder and is_image_name(output.name):
         raise UsageError(
@@ -332,7 +330,7 @@ class _GroundTruths:
         if place is None:
             return
         try:
-            kind = place.kind() if isinstance(place, Address) else "folder" if place.is_dir() else place.exists()
+            kind = kind_of(place)
             if isinstance(place, Address) and kind == "folder":
                 for file in place.find(recursive=True)[0]:
                     self._named.setdefault((file.parent, file.stem), []).append(file)

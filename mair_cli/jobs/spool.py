@@ -12,7 +12,14 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Spool(Collection[T], Generic[T]):
+class _Listed(Collection[T], Generic[T]):
+    """Holds what comes when it is gone through."""
+
+    def __contains__(self, wanted: object) -> bool:
+        return any(value == wanted for value in self)
+
+
+class Spool(_Listed[T]):
     """Values that are read again and again in the order of their keys, equal ones in the order given.
 
     They lie in a file of SQLite, which goes with the object, and so does memory: it holds a few pages of the file.
@@ -39,9 +46,6 @@ class Spool(Collection[T], Generic[T]):
     def __iter__(self) -> Iterator[T]:
         return (value for _, value in self._rows())
 
-    def __contains__(self, wanted: object) -> bool:
-        return any(value == wanted for value in self)
-
     def parts(self, size: int) -> Iterator[tuple[str, str, list[T]]]:
         """All of them in parts of `size` or more, each with its first and last key; equal keys are in one part."""
         part: list[T] = []
@@ -66,7 +70,7 @@ class Spool(Collection[T], Generic[T]):
         return ((key, pickle.loads(value)) for key, value in rows)
 
 
-class Picked(Collection[T], Generic[T]):
+class Filtered(_Listed[T]):
     """Those of a collection for which a test holds, looked for anew each time, so that they are not held twice."""
 
     def __init__(self, whole: Collection[T], test: Callable[[T], bool]) -> None:
@@ -79,9 +83,6 @@ class Picked(Collection[T], Generic[T]):
 
     def __iter__(self) -> Iterator[T]:
         return filter(self._test, self._whole)
-
-    def __contains__(self, wanted: object) -> bool:
-        return any(value == wanted for value in self)
 
 
 def _bytes(key: str) -> bytes:

@@ -24,7 +24,7 @@ from mair_cli.store.addresses import masked
 from mair_cli.store.download import RetryPolicy
 from mair_cli.store.paths import check_online
 
-__all__ = ["Address", "Place", "check_writable", "existing", "is_address", "looked_at", "parse_place"]
+__all__ = ["Address", "Place", "check_writable", "existing", "is_address", "kind_of", "looked_at", "parse_place"]
 
 _ADDRESS: Final = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+)://(?P<rest>.*)", re.DOTALL)  # `c:/` is a drive
 _LOCAL: Final = ("file", "local")
@@ -124,21 +124,31 @@ class Address:
     def read(self, limit: int) -> bytes:
         """The whole file. Raises OSError, and for one of more than `limit` bytes before it is fetched."""
         with self._open() as (system, path):
-            size = system.info(path).get("size")
-            if size is None:  # a web server that does not tell
-                with system.open(path, "rb") as stream:
-                    data: bytes = stream.read(limit + 1)
-                size = len(data)
-            elif size <= limit:
-                data = system.cat_file(path)
-        if size > limit:
-            raise OSError(errno.EFBIG, f"it is larger than the {limit / 2**30:.1f} GiB that are allowed", str(self))
+            if self._size(system, path, limit) is not None:
+                data: bytes = system.cat_file(path)
+                return data
+            with system.open(path, "rb") as stream:
+                data = stream.read(limit + 1)
+        self._check(len(data), limit)
         return data
 
-    def fetch(self, file: Path) -> None:
-        """Copy it to a file here, without holding it in memory. Raises OSError."""
+    def fetch(self, file: Path, limit: int | None = None) -> None:
+        """Copy it to a file here, without holding it in memory. Raises OSError, and for more bytes as `read` does."""
         with self._open() as (system, path):
-            system.get_file(path, str(file))
+            if limit is None or self._size(system, path, limit) is not None:
+                system.get_file(path, str(file))
+                return
+        file.write_bytes(self.read(limit))  # of what tells no size no more than is allowed
+
+    def _size(self, system: Any, path: str, limit: int) -> int | None:  # noqa: ANN401 - a file system
+        """Bytes, no more than `limit`; None of a web server that does not tell. Raises OSError."""
+        size: int | None = system.info(path).get("size")
+        self._check(size or 0, limit)
+        return size
+
+    def _check(self, size: int, limit: int) -> None:
+        if size > limit:
+            raise OSError(errno.EFBIG, f"it is larger than the {limit / 2**30:.1f} GiB that are allowed", str(self))
 
     def write(self, data: bytes) -> None:
         """Make it hold this, whole or not at all. Raises OSError."""
@@ -211,6 +221,13 @@ class Address:
 
 Place = Path | Address
 """A file or folder, here or elsewhere."""
+
+
+def kind_of(place: Place) -> Literal["file", "folder"] | None:
+    """What is there, here or elsewhere; None for nothing. Raises OSError."""
+    if isinstance(place, Address):
+        return place.kind()
+    return "folder" if place.is_dir() else "file" if place.exists() else None
 
 
 def is_address(text: str) -> bool:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mair_cli.jobs.naming import Source, companion, place
 from mair_cli.jobs.search import base_name
-from mair_cli.jobs.spool import Picked, Spool
+from mair_cli.jobs.spool import Filtered, Spool
 from mair_cli.store.remote import Address
 
 words = st.lists(st.text("ab/é\ud800", max_size=3), max_size=30)
@@ -28,7 +28,7 @@ def test_parts_hold_everything_in_order_and_never_split_what_belongs_together(va
 
 
 def test_what_is_picked_is_looked_for_anew() -> None:
-    picked = Picked(Spool(range(9), str), lambda number: number % 3 == 0)
+    picked = Filtered(Spool(range(9), str), lambda number: number % 3 == 0)
     assert (len(picked), list(picked), list(picked)) == (3, [0, 3, 6], [0, 3, 6])
     assert 3 in picked
     assert 4 not in picked
