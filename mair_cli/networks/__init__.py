@@ -7,11 +7,11 @@ from typing import Final
 
 from torch import nn
 
-from mair_cli.networks.blocks import VisionMambaModule
+from mair_cli.networks.blocks import ScanModule
 from mair_cli.networks.mair import MaIR
 from mair_cli.networks.mair_unet import MaIRUNet
 from mair_cli.networks.mambair import MambaIR
-from mair_cli.networks.mambairv2 import MambaIRv2, SemanticScan
+from mair_cli.networks.mambairv2 import MambaIRv2
 from mair_cli.networks.network import Network
 from mair_cli.networks.settings import (
     FrameConfig,
@@ -64,5 +64,5 @@ def build_network(config: Mapping[str, object] | NetworkConfig) -> Network:
 def set_backend(network: nn.Module, backend: str) -> None:
     """Make every scan of a network use one back end: a name from `mair_cli.scan.dispatch.BACKENDS`, or `auto`."""
     for module in network.modules():
-        if isinstance(module, VisionMambaModule | SemanticScan):
+        if isinstance(module, ScanModule):
             module.scan_backend = backend

@@ -61,7 +61,70 @@ class SequenceShuffleAttention(nn.Module):
         return Gate(convolution.weight, convolution.bias)
 
 
-class VisionMambaModule(nn.Module):
+class PrimitiveModule(nn.Module):
+    """A module with parameters or products of its own, beside those of PyTorch's layers in it."""
+
+    def initialise(self) -> None:
+        """Start values of its own parameters."""
+        raise NotImplementedError
+
+    @property
+    def own_multiply_adds(self) -> int:
+        """Per pixel, besides its layers."""
+        return 0
+
+
+class ScanModule(PrimitiveModule):
+    """Parameters of a selective scan; sizes in the letters of the glossary above.
+
+    Args:
+        directions: K.
+        inner: D.
+        rank: R.
+        d_state: N.
+    """
+
+    def __init__(self, directions: int, inner: int, rank: int, d_state: int) -> None:
+        super().__init__()
+        self.scan_backend = "auto"
+        self.x_proj_weight = nn.Parameter(torch.empty(directions, rank + 2 * d_state, inner))
+        self.dt_projs_weight = nn.Parameter(torch.empty(directions, inner, rank))
+        self.dt_projs_bias = nn.Parameter(torch.empty(directions, inner))
+        self.A_logs = nn.Parameter(torch.empty(directions * inner, d_state))
+        self.Ds = nn.Parameter(torch.empty(directions * inner))
+
+    def initialise(self) -> None:
+        """Start values of the scan's parameters; network.md, 8."""
+        if self.A_logs.is_meta:  # only the shapes are wanted, and these operations would load all of torch's compiler
+            return
+        rank = self.dt_projs_weight.shape[-1]
+        self._initialise_projection(self.x_proj_weight)
+        nn.init.uniform_(self.dt_projs_weight, -(rank**-0.5), rank**-0.5)
+        step = torch.exp(torch.empty(self.dt_projs_bias.shape).uniform_(math.log(0.001), math.log(0.1)))
+        with torch.no_grad():
+            self.dt_projs_bias.copy_(step + torch.log(-torch.expm1(-step)))
+            self.A_logs.copy_(torch.arange(1.0, self.A_logs.shape[1] + 1).log().expand_as(self.A_logs))
+        nn.init.ones_(self.Ds)
+
+    def _initialise_projection(self, weight: Tensor) -> None:
+        nn.init.trunc_normal_(weight, std=0.02)
+
+    @property
+    def own_multiply_adds(self) -> int:
+        """Of the scan and its projections, per pixel; network.md, 9."""
+        directions, outputs, inner = self.x_proj_weight.shape
+        rank, states = self.dt_projs_weight.shape[-1], self.A_logs.shape[-1]
+        return directions * inner * (outputs + rank + 9 * states + 1)
+
+    def scan_inputs(self, u: Tensor, projections: Tensor, orders: Tensor) -> ScanInputs:
+        """What the scan takes, of features, their projections and orders as in `ScanInputs`."""
+        directions, inner = self.dt_projs_bias.shape
+        a = -torch.exp(self.A_logs.to(torch.promote_types(u.dtype, torch.float32))).view(directions, inner, -1)
+        skip = self.Ds.view(directions, inner)
+        return ScanInputs(u, projections, self.dt_projs_weight, self.dt_projs_bias, a, skip, orders)
+
+
+class VisionMambaModule(ScanModule):
     """Vision Mamba module (VMM): gated selective scan over an image; network.md, 4.
 
     Args:
@@ -84,35 +147,15 @@ class VisionMambaModule(nn.Module):
         pattern: str = "nested",
         attention: bool = True,
     ) -> None:
-        super().__init__()
         inner = int(ssm_ratio * width)
-        rank = math.ceil(width / 16)
+        super().__init__(DIRECTIONS, inner, math.ceil(width / 16), d_state)
         self.stripe, self.shifted, self.pattern = stripe, shifted, pattern
-        self.scan_backend = "auto"
         self.in_proj = nn.Linear(width, 2 * inner, bias=False)
         self.conv2d = nn.Conv2d(inner, inner, 3, padding=1, groups=inner)
-        self.x_proj_weight = nn.Parameter(torch.empty(DIRECTIONS, rank + 2 * d_state, inner))
-        self.dt_projs_weight = nn.Parameter(torch.empty(DIRECTIONS, inner, rank))
-        self.dt_projs_bias = nn.Parameter(torch.empty(DIRECTIONS, inner))
-        self.A_logs = nn.Parameter(torch.empty(DIRECTIONS * inner, d_state))
-        self.Ds = nn.Parameter(torch.empty(DIRECTIONS * inner))
         self.gating = SequenceShuffleAttention(inner) if attention else None
         self.out_norm = nn.LayerNorm(inner)
         self.out_proj = nn.Linear(inner, width, bias=False)
-        self.initialise_scan()
-
-    def initialise_scan(self) -> None:
-        """Start values of the scan's parameters; network.md, 8."""
-        if self.A_logs.is_meta:  # only the shapes are wanted, and these operations would load all of torch's compiler
-            return
-        rank, (directions, inner) = self.dt_projs_weight.shape[-1], self.dt_projs_bias.shape
-        nn.init.trunc_normal_(self.x_proj_weight, std=0.02)
-        nn.init.uniform_(self.dt_projs_weight, -(rank**-0.5), rank**-0.5)
-        step = torch.exp(torch.empty(directions, inner).uniform_(math.log(0.001), math.log(0.1)))
-        with torch.no_grad():
-            self.dt_projs_bias.copy_(step + torch.log(-torch.expm1(-step)))
-            self.A_logs.copy_(torch.arange(1.0, self.A_logs.shape[1] + 1).log().expand_as(self.A_logs))
-        nn.init.ones_(self.Ds)
+        self.initialise()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, H, W, C) to (B, H, W, C)."""
@@ -123,13 +166,6 @@ class VisionMambaModule(nn.Module):
         y = self.out_norm(y).view(batch, height, width, -1) * F.silu(gate)
         out: Tensor = self.out_proj(y)
         return out
-
-    @property
-    def scan_multiply_adds(self) -> int:
-        """Of the scan and its projections, per pixel; network.md, 9."""
-        directions, outputs, inner = self.x_proj_weight.shape
-        rank, states = self.dt_projs_weight.shape[-1], self.A_logs.shape[-1]
-        return directions * inner * (outputs + rank + 9 * states + 1)
 
     def _orders(self, height: int, width: int, device: torch.device) -> Tensor:
         """The scan's orders, (K, L) int32."""
@@ -143,16 +179,8 @@ class VisionMambaModule(nn.Module):
 
     def _scan(self, u: Tensor, height: int, width: int) -> Tensor:
         """Scan (B, L, D) in all directions and merge them: (B, L, D), pixels in image order."""
-        directions, inner = self.dt_projs_bias.shape
-        inputs = ScanInputs(
-            u,
-            F.linear(u, self.x_proj_weight.flatten(0, 1)).unflatten(-1, (directions, -1)),
-            self.dt_projs_weight,
-            self.dt_projs_bias,
-            -torch.exp(self.A_logs.to(torch.promote_types(u.dtype, torch.float32))).view(directions, inner, -1),
-            self.Ds.view(directions, inner),
-            self._orders(height, width, u.device),
-        )
+        projections = F.linear(u, self.x_proj_weight.flatten(0, 1)).unflatten(-1, (DIRECTIONS, -1))
+        inputs = self.scan_inputs(u, projections, self._orders(height, width, u.device))
         compiling = torch.compiler.is_compiling()
         if self.gating is None:
             scan = compiled_scan if compiling else selective_scan
@@ -253,3 +281,19 @@ def initialise_linear_layers(network: nn.Module) -> None:
             nn.init.trunc_normal_(module.weight, std=0.02)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+def mirror_to_multiple(image: Tensor, multiple: int, *, repeat_edge: bool = False) -> Tensor:
+    """Extend (B, C, H, W) at the bottom and right to sides divisible by `multiple`, mirrored there.
+
+    The mirror image begins with the last row or column again, or not (`repeat_edge`). It is mirrored again where the
+    image is smaller than the extension, so that every image can be extended.
+    """
+    for axis in (2, 3):
+        length, edge = image.shape[axis], int(repeat_edge)
+        target = -(-length // multiple) * multiple
+        if target > length:
+            period = max(2 * (length - 1 + edge), 1)
+            place = torch.arange(target, device=image.device) % period
+            image = image.index_select(axis, torch.minimum(place, period - edge - place))
+    return image

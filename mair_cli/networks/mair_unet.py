@@ -17,6 +17,7 @@ from mair_cli.networks.blocks import (
     VisionMambaModule,
     block_values,
     initialise_linear_layers,
+    mirror_to_multiple,
     on_pixels,
     run_blocks,
 )
@@ -92,22 +93,6 @@ def _blocks(
     return _Blocks(blocks, config.use_checkpoint)
 
 
-def reflect_to_multiple(image: Tensor, multiple: int) -> Tensor:
-    """Extend (B, C, H, W) at the bottom and right to sides divisible by `multiple`, mirrored at last row and column.
-
-    The mirror image is mirrored again where the image is smaller than the extension, and a single row is repeated,
-    so that every image can be extended.
-    """
-    for axis in (2, 3):
-        length = image.shape[axis]
-        target = -(-length // multiple) * multiple
-        if target > length:
-            period = max(2 * (length - 1), 1)
-            place = torch.arange(target, device=image.device) % period
-            image = image.index_select(axis, torch.minimum(place, period - place) if length > 1 else place)
-    return image
-
-
 class MaIRUNet(Network):
     """U-shaped Mamba-based image restoration network.
 
@@ -169,7 +154,7 @@ class MaIRUNet(Network):
 
     def entry(self, image: Tensor, noise_level: Level | None, jpeg_level: Level | None) -> tuple[Tensor, Tensor]:
         """What the first convolution sees, sides extended, and the colours among it."""
-        padded = reflect_to_multiple(image, self.size_multiple)
+        padded = mirror_to_multiple(image, self.size_multiple)
         return append_level_maps(padded, self.config, noise_level, jpeg_level), padded
 
     def exit(self, colours: Tensor, x: Tensor) -> Tensor:

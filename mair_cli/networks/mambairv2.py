@@ -21,13 +21,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mair_cli.networks.blocks import on_pixels, run_blocks
+from mair_cli.networks.blocks import PrimitiveModule, ScanModule, mirror_to_multiple, on_pixels, run_blocks
 from mair_cli.networks.frame import Frame, final_convolution, infer_head
 from mair_cli.networks.levels import Level
 from mair_cli.networks.network import StateDict, count_numbered, infer_levels, shortest_ratio
 from mair_cli.networks.settings import MambaIRv2Config
 from mair_cli.scan.dispatch import selective_scan
-from mair_cli.scan.inputs import ScanInputs
 from mair_cli.scan.operators import compiled_scan
 
 _FIRST = "layers.0.residual_group.layers.0."
@@ -35,7 +34,7 @@ _MASKED = -100.0
 _KERNEL = 5  # of the gated branch, which has no setting for it
 
 
-class WindowAttention(nn.Module):
+class WindowAttention(PrimitiveModule):
     """Self-attention within square windows, with a learnt bias for each offset (Liu et al., "Swin Transformer", 2021).
 
     Args:
@@ -100,56 +99,29 @@ class WindowAttention(nn.Module):
         return 2 * self.window**2 * self.proj.in_features
 
 
-class SemanticScan(nn.Module):
-    """The selective scan of one direction, with prompts; parameter names as in `blocks.VisionMambaModule`."""
+class SemanticScan(ScanModule):
+    """The selective scan of one direction, with prompts."""
 
     def __init__(self, inner: int, d_state: int) -> None:
-        super().__init__()
-        rank = math.ceil(inner / 16)
-        self.scan_backend = "auto"
-        self.x_proj_weight = nn.Parameter(torch.empty(1, rank + 2 * d_state, inner))
-        self.dt_projs_weight = nn.Parameter(torch.empty(1, inner, rank))
-        self.dt_projs_bias = nn.Parameter(torch.empty(1, inner))
-        self.A_logs = nn.Parameter(torch.empty(inner, d_state))
-        self.Ds = nn.Parameter(torch.empty(inner))
+        super().__init__(1, inner, math.ceil(inner / 16), d_state)
         self.initialise()
 
-    def initialise(self) -> None:
-        """Start values as in network.md, 8."""
-        rank, inner = self.dt_projs_weight.shape[-1], self.dt_projs_bias.shape[1]
-        nn.init.uniform_(self.x_proj_weight, -(inner**-0.5), inner**-0.5)
-        nn.init.uniform_(self.dt_projs_weight, -(rank**-0.5), rank**-0.5)
-        step = torch.exp(torch.empty(1, inner).uniform_(math.log(0.001), math.log(0.1)))
-        with torch.no_grad():
-            self.dt_projs_bias.copy_(step + torch.log(-torch.expm1(-step)))
-            self.A_logs.copy_(torch.arange(1.0, self.A_logs.shape[1] + 1).log().expand_as(self.A_logs))
-        nn.init.ones_(self.Ds)
+    def _initialise_projection(self, weight: Tensor) -> None:
+        inner = weight.shape[-1]
+        nn.init.uniform_(weight, -(inner**-0.5), inner**-0.5)
 
     def forward(self, u: Tensor, prompt: Tensor) -> Tensor:
         """Scan u (B, L, D) from the first to the last, prompts (B, L, N): (B, L, D)."""
         length, states = u.shape[1], self.A_logs.shape[1]
         projections = F.linear(u, self.x_proj_weight[0])
         projections = torch.cat([projections[..., :-states], projections[..., -states:] + prompt], dim=-1)
-        inputs = ScanInputs(
-            u.contiguous(),
-            projections.unsqueeze(2),
-            self.dt_projs_weight,
-            self.dt_projs_bias,
-            -torch.exp(self.A_logs.to(torch.promote_types(u.dtype, torch.float32)))[None],
-            self.Ds[None],
-            torch.arange(length, dtype=torch.int32, device=u.device)[None],
-        )
+        order = torch.arange(length, dtype=torch.int32, device=u.device)[None]
+        inputs = self.scan_inputs(u.contiguous(), projections.unsqueeze(2), order)
         scan = compiled_scan if torch.compiler.is_compiling() else selective_scan
         return scan(inputs, backend=self.scan_backend)[:, 0]
 
-    @property
-    def own_multiply_adds(self) -> int:
-        """Of the scan and its projections, per pixel; network.md, 9."""
-        _, outputs, inner = self.x_proj_weight.shape
-        return inner * (outputs + self.dt_projs_weight.shape[-1] + 9 * self.A_logs.shape[1] + 1)
 
-
-class AttentiveStateSpace(nn.Module):
+class AttentiveStateSpace(PrimitiveModule):
     """Sorts pixels by kind, scans them, and puts them back."""
 
     def __init__(self, width: int, inner: int, config: MambaIRv2Config) -> None:
@@ -241,7 +213,7 @@ class GatedFeedForward(nn.Module):
         return out
 
 
-class AttentiveLayer(nn.Module):
+class AttentiveLayer(PrimitiveModule):
     """Window attention and attentive state space, each followed by a feed-forward branch."""
 
     def __init__(self, config: MambaIRv2Config, heads: int, shifted: bool) -> None:
@@ -303,17 +275,6 @@ class AttentiveGroup(nn.Module):
         return on_pixels(self.conv, self.residual_group(x)) + x
 
 
-def mirror_to_multiple(image: Tensor, multiple: int) -> Tensor:
-    """Extend (B, C, H, W) at the bottom and right to sides divisible by `multiple`, mirrored at the edge itself."""
-    for axis in (2, 3):
-        length = image.shape[axis]
-        target = -(-length // multiple) * multiple
-        if target > length:
-            place = torch.arange(target, device=image.device) % (2 * length)
-            image = image.index_select(axis, torch.minimum(place, 2 * length - 1 - place))
-    return image
-
-
 class MambaIRv2(Frame):
     """MambaIRv2: super-resolution, Gaussian denoising, JPEG artefacts; input and output as `MaIR`'s."""
 
@@ -332,7 +293,9 @@ class MambaIRv2(Frame):
     def forward(self, image: Tensor, noise_level: Level | None = None, jpeg_level: Level | None = None) -> Tensor:
         """As `Frame.forward`."""
         height, width = image.shape[2:]
-        restored = super().forward(mirror_to_multiple(image, self.config.window_size), noise_level, jpeg_level)
+        restored = super().forward(
+            mirror_to_multiple(image, self.config.window_size, repeat_edge=True), noise_level, jpeg_level
+        )
         return restored[:, :, : height * self.scale, : width * self.scale]
 
     def _block_values(self) -> int:

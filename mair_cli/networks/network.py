@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 import torch
 from torch import Tensor, nn
 
-from mair_cli.networks.blocks import VisionMambaModule
+from mair_cli.networks.blocks import PrimitiveModule
 from mair_cli.networks.levels import Level, known_levels
 from mair_cli.networks.settings import NetworkConfig
 
@@ -91,10 +91,8 @@ class Network(nn.Module):
                 total += output.numel() * module.in_features
             elif isinstance(module, nn.Conv2d):
                 total += output.numel() * module.weight[0].numel()
-            elif isinstance(module, VisionMambaModule):
-                total += output[..., 0].numel() * module.scan_multiply_adds
-            elif isinstance(own := getattr(module, "own_multiply_adds", None), int):
-                total += output[..., 0].numel() * own
+            elif isinstance(module, PrimitiveModule):
+                total += output[..., 0].numel() * module.own_multiply_adds
 
         hooks: list[Any] = [module.register_forward_hook(count) for module in self.modules()]
         image = torch.zeros(1, self.config.colors, _PROBE, _PROBE, device=next(self.parameters()).device)

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from mair_cli.errors import TrainingError, UsageError
 from mair_cli.networks import Network, NetworkConfig
-from mair_cli.networks.blocks import VisionMambaModule, initialise_linear_layers
-from mair_cli.networks.mambairv2 import AttentiveLayer, AttentiveStateSpace, SemanticScan, WindowAttention
+from mair_cli.networks.blocks import PrimitiveModule, initialise_linear_layers
 from mair_cli.store.paths import expanded
 from mair_cli.weights.checkpoint import load_checkpoint
 
@@ -46,9 +45,7 @@ def draw_start_values(network: nn.Module, seed: int) -> None:
         for name, module in network.named_modules():
             digest = hashlib.sha256(f"{seed}|{name}".encode()).digest()
             torch.manual_seed(int.from_bytes(digest[:8], "little"))
-            if isinstance(module, VisionMambaModule):
-                module.initialise_scan()
-            elif isinstance(module, WindowAttention | SemanticScan | AttentiveStateSpace | AttentiveLayer):
+            if isinstance(module, PrimitiveModule):
                 module.initialise()
             elif isinstance(module, nn.Linear | nn.Conv2d | nn.LayerNorm):
                 module.reset_parameters()

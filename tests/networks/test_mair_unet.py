@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from mair_cli.errors import UsageError
 from mair_cli.networks import build_network, config_from_mapping, set_backend
-from mair_cli.networks.blocks import StochasticDepth, VisionMambaModule
-from mair_cli.networks.mair_unet import MaIRUNet, reflect_to_multiple
+from mair_cli.networks.blocks import StochasticDepth, VisionMambaModule, mirror_to_multiple
+from mair_cli.networks.mair_unet import MaIRUNet
 from mair_cli.weights.catalog import MODELS
 
 TINY: dict[str, object] = {
@@ -65,7 +65,7 @@ def test_images_of_every_size_are_restored_at_their_size(height: int, width: int
         assert restored.shape == image.shape
         assert torch.isfinite(restored).all()
         # What is added at the border must not depend on how the caller pads: extending first gives the same picture.
-        extended = network(reflect_to_multiple(image, 8))[:, :, :height, :width]
+        extended = network(mirror_to_multiple(image, 8))[:, :, :height, :width]
     torch.testing.assert_close(restored, extended, rtol=0, atol=0)
 
 
@@ -75,7 +75,7 @@ def test_borders_are_mirrored_as_numpy_mirrors_them_down_to_one_pixel(height: in
     image = torch.arange(float(3 * height * width)).view(1, 3, height, width)
     below, right = -height % 8, -width % 8
     expected = np.pad(image.numpy(), ((0, 0), (0, 0), (0, below), (0, right)), mode="reflect")
-    np.testing.assert_array_equal(reflect_to_multiple(image, 8).numpy(), expected)
+    np.testing.assert_array_equal(mirror_to_multiple(image, 8).numpy(), expected)
 
 
 def test_no_block_shifts_its_stripes_and_all_share_one_width() -> None:
