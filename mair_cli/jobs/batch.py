@@ -17,7 +17,8 @@ from mair_cli.images.picture import Animation, ImageInfo, Picture, convert_depth
 from mair_cli.jobs.plan import Job
 from mair_cli.jobs.side_by_side import Panel, side_by_side
 from mair_cli.measure.protocol import Measurement, measure
-from mair_cli.restore.pictures import ImageRestorer, TileProgress, levels_of, restore_frames
+from mair_cli.restore.pictures import ImageRestorer, levels_of, restore_frames
+from mair_cli.restore.progress import Progress
 from mair_cli.restore.settings import AlphaChoice, Levels
 from mair_cli.restore.signature import signed, task_signed
 from mair_cli.runtime.memory import is_out_of_memory
@@ -82,7 +83,7 @@ def restore_job(
     restorer: ImageRestorer,
     treatment: Treatment,
     streams: Streams,
-    progress: TileProgress | None = None,
+    progress: Progress | None = None,
 ) -> Outcome:
     """Read, restore, write, measure. What goes wrong with this image is told in the outcome.
 
@@ -114,7 +115,7 @@ def _in_words(error: Exception, name: str) -> str:
 
 
 def _restore(
-    outcome: Outcome, restorer: ImageRestorer, treatment: Treatment, streams: Streams, progress: TileProgress | None
+    outcome: Outcome, restorer: ImageRestorer, treatment: Treatment, streams: Streams, progress: Progress | None
 ) -> None:
     job, watch = outcome.job, _Watch()
     with open_stream(job.source.path or streams.source, job.source.name) as (stream, name):

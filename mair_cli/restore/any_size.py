@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 from mair_cli.errors import ImageError, UsageError
 from mair_cli.restore.flat import within_neighbours
-from mair_cli.restore.pictures import resized, share
+from mair_cli.restore.pictures import resized
+from mair_cli.restore.progress import Progress, share
 from mair_cli.restore.restorer import Restorer
 from mair_cli.restore.settings import Levels, RunSettings
 from mair_cli.restore.sizes import TargetSize, passes
-from mair_cli.restore.tiled import Progress
 
 SCALES = (2, 3, 4)
 

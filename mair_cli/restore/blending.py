@@ -68,7 +68,7 @@ class Canvas:
     def _blend_across(self, column: int, tile: FloatArray) -> FloatArray:
         """Blend with the tile to the left; return the columns that the next tile does not reach."""
         overlap = self._left.shape[1]
-        _glide(self._left, tile[:, :overlap], ramp(overlap)[:, None])
+        _crossfade(self._left, tile[:, :overlap], ramp(overlap)[:, None])
         keep = tile.shape[1] - _shared(self._columns, column)
         self._left = tile[:, keep:].copy()
         return tile[:, :keep]
@@ -78,14 +78,14 @@ class Canvas:
         x0 = self._columns[column].start
         columns = slice(x0, x0 + piece.shape[1])
         overlap = self._above.shape[0]
-        _glide(self._above[:, columns], piece[:overlap], ramp(overlap)[:, None, None])
+        _crossfade(self._above[:, columns], piece[:overlap], ramp(overlap)[:, None, None])
         keep = piece.shape[0] - self._below.shape[0]
         self._below[:, columns] = piece[keep:]
         y0 = self._rows[row].start
         self._store(self._out[y0 : y0 + keep, columns], piece[:keep])
 
 
-def _glide(earlier: FloatArray, later: FloatArray, weights: FloatArray) -> None:
+def _crossfade(earlier: FloatArray, later: FloatArray, weights: FloatArray) -> None:
     """Replace `later` by the blend of both; equal values stay exactly equal."""
     later -= earlier
     later *= weights

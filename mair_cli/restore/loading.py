@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,10 +11,13 @@ import torch
 
 from mair_cli.errors import UsageError, WeightsNotFoundError
 from mair_cli.networks import Network, NetworkConfig
+from mair_cli.restore.settings import RunSettings
 from mair_cli.runtime.device import choose_device
-from mair_cli.weights import cache, catalog, checkpoint, hashes
+from mair_cli.weights import cache, catalog, checkpoint, choice, hashes
 
-__all__ = ["file_of", "load_network", "names_a_file"]
+__all__ = ["choose_model", "file_of", "load_network", "names_a_file"]
+
+logger = logging.getLogger(__name__)
 
 
 def load_network(
@@ -59,3 +63,29 @@ def file_of(entry: catalog.ModelEntry) -> Path:
     if not cache.is_available(entry):
         raise WeightsNotFoundError(f"The weights of {entry.name} are not here yet: `mair download {entry.name}`.")
     return hashes.checked_file(entry)
+
+
+def choose_model(asked: RunSettings) -> catalog.ModelEntry:
+    """The catalog's entry for the job.
+
+    Raises:
+        UsageError: no such model, or it is made for something else.
+        WeightsNotFoundError: none is at hand.
+    """
+    if asked.model != "auto":
+        entry = catalog.find(asked.model)
+        if asked.task is not None and asked.task not in entry.tasks:
+            raise UsageError(f"`model` {entry.name} is made for {entry.purpose}, not for the task {asked.task!r}.")
+        if asked.scene not in (None, entry.scene):
+            raise UsageError(f"`scene` {asked.scene}: {entry.name} is made for {entry.purpose}. Leave one out.")
+        return entry
+    level = None if asked.sigma == "auto" else asked.sigma
+    try:
+        return choice.select(asked.task or "sr", scale=asked.scale, sigma=level, scene=asked.scene)
+    except WeightsNotFoundError:
+        here = [entry for entry in catalog.MODELS.values() if entry.task == asked.task and cache.is_available(entry)]
+        nearest = choice.nearest_denoiser(here, level)
+        if nearest is None:
+            raise
+        logger.warning("No denoiser for this noise level is here: %s is the nearest.", nearest.name)
+        return nearest

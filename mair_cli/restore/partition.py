@@ -7,7 +7,6 @@ on its inner sides, which are cut off again. Nothing is blended, so seams may sh
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
@@ -19,10 +18,11 @@ import torch
 from torch import Tensor
 
 from mair_cli.errors import MairError
-from mair_cli.restore.blending import FloatArray
+from mair_cli.restore.blending import FloatArray, Store
 from mair_cli.restore.ensemble import VIEWS
 from mair_cli.restore.pixels import allocate, store_rounded, to_unit
-from mair_cli.restore.tiled import Progress, TensorFunction, run_network
+from mair_cli.restore.progress import Progress, no_progress, share
+from mair_cli.restore.tiled import TileFunction
 from mair_cli.restore.tiling import Span
 from mair_cli.runtime.memory import is_out_of_memory
 
@@ -54,28 +54,19 @@ def partition_axis(length: int) -> tuple[int, tuple[Part, ...]]:
 
 
 def run_partition(
-    network: TensorFunction,
-    image: npt.NDArray[Any],
-    scale: int,
-    *,
-    multiple: int = 1,
-    ensemble: bool = False,
-    device: torch.device | None = None,
-    progress: Progress | None = None,
+    network: TileFunction, image: npt.NDArray[Any], *, ensemble: bool = False, progress: Progress | None = None
 ) -> npt.NDArray[Any]:
-    """Restore an image part by part as published; arguments and result as `tiled.run_tiled`'s.
+    """Restore an image part by part as published; image and result as `tiled.run_tiled`'s.
 
     `ensemble` takes the mean over 8 views of the image, each cut up for itself; the mean is rounded, not its parts.
 
     Raises MairError where a part does not fit the memory: another size would be another protocol.
     """
-    height, width, channels = image.shape
+    (height, width, channels), scale = image.shape, network.scale
     shape = (height * scale, width * scale, channels)
     out = allocate(shape, image.dtype.newbyteorder("="))
-    report = progress or _no_progress
-    run = functools.partial(_run_parts, network, scale=scale, multiple=multiple, device=device or torch.device("cpu"))
     if not ensemble:
-        run(image, out, store_rounded, report=report)
+        _run_parts(network, image, out, store_rounded, progress or no_progress)
         return out
     unit = to_unit(image)
     total: FloatArray = allocate(shape, np.dtype(np.float32))
@@ -83,25 +74,18 @@ def run_partition(
     for index, view in enumerate(VIEWS):
         seen = _through(view.of, unit)
         restored: FloatArray = allocate((seen.shape[0] * scale, seen.shape[1] * scale, channels), np.dtype(np.float32))
-        run(seen, restored, np.copyto, report=functools.partial(_report_view, report, index))
+        _run_parts(network, seen, restored, np.copyto, share(progress, index, len(VIEWS)) or no_progress)
         total += _through(view.undo, restored)
     store_rounded(out, total / np.float32(len(VIEWS)))
     return out
 
 
 def _run_parts(
-    network: TensorFunction,
-    image: npt.NDArray[Any],
-    out: npt.NDArray[Any],
-    store: Callable[[npt.NDArray[Any], FloatArray], None],
-    *,
-    scale: int,
-    multiple: int,
-    device: torch.device,
-    report: Progress,
+    network: TileFunction, image: npt.NDArray[Any], out: npt.NDArray[Any], store: Store, report: Progress
 ) -> None:
     """Restore all parts of an image into `out`, (H·scale, W·scale, C); `store` writes values into a part of it."""
     height, width = image.shape[:2]
+    scale = network.scale
     padded_height, rows = partition_axis(height)
     padded_width, columns = partition_axis(width)
     padded = np.pad(image, ((0, padded_height - height), (0, padded_width - width), (0, 0)), mode="reflect")
@@ -109,7 +93,7 @@ def _run_parts(
     for done, (row, column) in enumerate(parts, start=1):
         part = to_unit(padded[row.seen.start : row.seen.stop, column.seen.start : column.seen.stop])
         try:
-            (restored,) = run_network(network, [part], scale, multiple, device)
+            (restored,) = network([part])
         except (RuntimeError, MemoryError, SystemError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -123,14 +107,6 @@ def _run_parts(
 def _through(change: Callable[[Tensor], Tensor], image: FloatArray) -> FloatArray:
     """An (H, W, C) array through a function of the last two axes of a tensor."""
     return change(torch.from_numpy(image).permute(2, 0, 1)).permute(1, 2, 0).numpy()
-
-
-def _report_view(report: Progress, index: int, done: int, total: int) -> None:
-    report(index * total + done, len(VIEWS) * total)
-
-
-def _no_progress(done: int, total: int) -> None:
-    pass
 
 
 def _scaled(span: Span, scale: int) -> slice:

@@ -6,7 +6,7 @@ Between `restorer`, which knows arrays, and `images`, which knows files.
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -18,12 +18,10 @@ from mair_cli.errors import ImageError, UsageError
 from mair_cli.images.alpha import fill_hidden_color
 from mair_cli.images.picture import Animation, Picture, Samples
 from mair_cli.restore.flat import within_neighbours
+from mair_cli.restore.progress import Progress, share
 from mair_cli.restore.settings import AlphaChoice, Levels
 
-__all__ = ["ImageRestorer", "TileProgress", "levels_of", "restore_frames", "restore_picture"]
-
-TileProgress = Callable[[int, int], None]
-"""Called with the number of finished tiles and of all tiles."""
+__all__ = ["ImageRestorer", "levels_of", "restore_frames", "restore_picture"]
 
 
 class ImageRestorer(typing.Protocol):
@@ -52,7 +50,7 @@ class ImageRestorer(typing.Protocol):
         image: npt.NDArray[np.generic],
         *,
         levels: Levels | None = None,
-        progress: TileProgress | None = None,
+        progress: Progress | None = None,
     ) -> npt.NDArray[np.generic]:
         """Restore (H, W, 3) or (H, W); the result has the same type."""
 
@@ -70,7 +68,7 @@ def restore_frames(
     restorer: ImageRestorer,
     alpha: AlphaChoice = "model",
     levels: Levels | Sequence[Levels] | None = None,
-    progress: TileProgress | None = None,
+    progress: Progress | None = None,
 ) -> Picture | Animation:
     """All of a file restored: a picture, or each frame or page with levels of its own.
 
@@ -93,19 +91,12 @@ def restore_frames(
     return Animation(restored, image.durations, image.loop)
 
 
-def share(progress: TileProgress | None, index: int, count: int) -> TileProgress | None:
-    """Progress of one frame or pass as part of all `count`."""
-    if progress is None:
-        return None
-    return lambda done, total: progress(index * total + done, count * total)
-
-
 def restore_picture(
     picture: Picture,
     restorer: ImageRestorer,
     alpha: AlphaChoice = "model",
     levels: Levels | None = None,
-    progress: TileProgress | None = None,
+    progress: Progress | None = None,
 ) -> Picture:
     """The picture with its colours, and its alpha unless that is dropped, restored; all else is kept.
 

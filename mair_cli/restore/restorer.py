@@ -15,29 +15,28 @@ import torch
 from torch import Tensor
 
 from mair_cli.datasets.degradations import jpeg_level, noise_level
-from mair_cli.errors import ImageError, MairError, UsageError, WeightsNotFoundError
+from mair_cli.errors import ImageError, MairError, UsageError
 from mair_cli.images.io import Animation, read_picture, writable_format, write_picture
 from mair_cli.networks import set_backend
 from mair_cli.networks.levels import known_levels
 from mair_cli.networks.network import Network
 from mair_cli.restore.ensemble import ensemble as mean_of_views
-from mair_cli.restore.loading import file_of
+from mair_cli.restore.loading import choose_model, file_of
 from mair_cli.restore.noise_estimate import estimate_noise
 from mair_cli.restore.partition import run_partition
 from mair_cli.restore.pictures import levels_of, restore_frames
 from mair_cli.restore.pixels import check_image
+from mair_cli.restore.progress import Progress
 from mair_cli.restore.settings import ALPHA_CHOICES, MAX_SIGMA, AlphaChoice, Jpeg, Levels, Origin, RunSettings, Sigma
 from mair_cli.restore.signature import signed
 from mair_cli.restore.tile_policy import DEFAULT_OVERLAP, TileChoice, choose_tile
-from mair_cli.restore.tiled import Progress, TensorFunction, run_tiled
+from mair_cli.restore.tiled import TensorFunction, TileFunction, run_tiled
 from mair_cli.runtime.device import choose_device, describe_device
 from mair_cli.runtime.memory import free_memory, is_out_of_memory
 from mair_cli.runtime.precision import arithmetic, check_precision
 from mair_cli.scan.dispatch import describe_backend, resolve_backend
 from mair_cli.store.files import disk_errors_as
 from mair_cli.tasks import TASKS
-from mair_cli.weights import cache, catalog, choice
-from mair_cli.weights.catalog import ModelEntry
 from mair_cli.weights.checkpoint import load_network
 
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ class Restorer:
             path = Path(asked.weights)
             self.network = load_network(path, config=asked.config, device=self.device, stripe=asked.stripe)
         else:
-            entry = _choose_model(asked)
+            entry = choose_model(asked)
             asked.check_for(TASKS[asked.task or entry.task])
             self.task, self.model_name, origin = asked.task or entry.task, entry.name, f"{entry.origin} weights"
             self.network = load_network(file_of(entry), device=self.device)
@@ -313,33 +312,16 @@ class Restorer:
         return restore
 
     def _run(self, function: TensorFunction, image: npt.NDArray[Any], progress: Progress | None) -> npt.NDArray[Any]:
-        multiple, asked = self.network.size_multiple, self.settings
+        network, asked = self.network, self.settings
+        each = mean_of_views(function) if asked.ensemble and not asked.partition else function
+        tiles = TileFunction(each, self.scale, network.size_multiple, network.align, self.device)
         if asked.partition:
-            return run_partition(
-                function,
-                image,
-                self.scale,
-                multiple=multiple,
-                ensemble=asked.ensemble,
-                device=self.device,
-                progress=progress,
-            )
+            return run_partition(tiles, image, ensemble=asked.ensemble, progress=progress)
         height, width = image.shape[:2]
         choice = self._choose_tile(height, width)
         overlap = DEFAULT_OVERLAP if asked.overlap is None else asked.overlap
         self._log_choice(choice, height, width, overlap)
-        return run_tiled(
-            mean_of_views(function) if asked.ensemble else function,
-            image,
-            self.scale,
-            tile=choice.tile,
-            overlap=overlap,
-            batch=choice.batch,
-            multiple=multiple,
-            align=self.network.align,
-            device=self.device,
-            progress=progress,
-        )
+        return run_tiled(tiles, image, tile=choice.tile, overlap=overlap, batch=choice.batch, progress=progress)
 
     def _log_choice(self, choice: TileChoice, height: int, width: int, overlap: int) -> None:
         pixels = min(choice.tile or height, height) * min(choice.tile or width, width) * choice.batch
@@ -394,33 +376,6 @@ def _quality(jpeg: Jpeg, file_quality: int | None) -> tuple[int | None, Origin]:
     if jpeg == "auto":
         return file_quality, "nothing known" if file_quality is None else "file"
     return jpeg, "told"
-
-
-def _choose_model(asked: RunSettings) -> ModelEntry:
-    """The catalog's entry for the job."""
-    if asked.model != "auto":
-        entry = catalog.find(asked.model)
-        if asked.task is not None and asked.task not in entry.tasks:
-            raise UsageError(f"`model` {entry.name} is made for {entry.purpose}, not for the task {asked.task!r}.")
-        if asked.scene not in (None, entry.scene):
-            raise UsageError(f"`scene` {asked.scene}: {entry.name} is made for {entry.purpose}. Leave one out.")
-        return entry
-    level = None if asked.sigma == "auto" else asked.sigma
-    try:
-        return choice.select(asked.task or "sr", scale=asked.scale, sigma=level, scene=asked.scene)
-    except WeightsNotFoundError:
-        nearest = _nearest_denoiser(level) if asked.task == "denoise" else None
-        if nearest is None:
-            raise
-        logger.warning("No denoiser for this noise level is here: %s is the nearest.", nearest.name)
-        return nearest
-
-
-def _nearest_denoiser(sigma: float | None) -> ModelEntry | None:
-    """Of the denoisers for one noise level whose weights are here, the nearest one."""
-    wanted = 25.0 if sigma is None else sigma
-    here = [e for e in catalog.MODELS.values() if e.task == "denoise" and e.sigma is not None and cache.is_available(e)]
-    return min(here, key=lambda entry: abs((entry.sigma or 0.0) - wanted), default=None)
 
 
 def _on_gray(network: TensorFunction) -> TensorFunction:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,6 +21,7 @@ from torch import Tensor
 from mair_cli.errors import MairError
 from mair_cli.restore.blending import Canvas, FloatArray
 from mair_cli.restore.pixels import allocate, store_rounded, to_unit
+from mair_cli.restore.progress import Progress, no_progress
 from mair_cli.restore.settings import SMALLEST_TILE
 from mair_cli.restore.tiling import TileGrid, plan_tiles
 from mair_cli.runtime.memory import is_out_of_memory, release_memory
@@ -28,42 +30,70 @@ logger = logging.getLogger(__name__)
 
 TensorFunction = Callable[[Tensor], Tensor]
 """(B, C, h, w) float32 in [0, 1] → (B, C, h·scale, w·scale), any float type."""
-Progress = Callable[[int, int], None]
-"""Called with (tiles done, tiles in all)."""
+
+_CPU = torch.device("cpu")
 
 AnyNumber = TypeVar("AnyNumber", bound=np.generic)
 
 
+@dataclass(frozen=True)
+class TileFunction:
+    """A network as tiles need it.
+
+    Attributes:
+        function: the network.
+        scale: output side over input side.
+        multiple: image and tiles are filled up by reflection to sides that this divides.
+        align: as in `tiling.cut_axis`.
+        device: where it sees its tensors.
+    """
+
+    function: TensorFunction
+    scale: int
+    multiple: int = 1
+    align: int = 1
+    device: torch.device = _CPU
+
+    def __call__(self, tiles: list[FloatArray]) -> list[FloatArray]:
+        """Run tiles of one size, `(h, w, C)` float32 in [0, 1], in one call; results float32 `(h·scale, w·scale, C)`.
+
+        Raises MairError where the result is not finite; what the network raises passes through.
+        """
+        height, width = (side * self.scale for side in tiles[0].shape[:2])
+        stack = np.stack([_fill_up(tile, self.multiple) for tile in tiles])
+        x = torch.from_numpy(stack).to(self.device).permute(0, 3, 1, 2).contiguous()
+        y = self.function(x)[:, :, :height, :width].float()
+        # Any infinity or NaN makes the sum so: half precision can overflow, and the cast to integers would hide it.
+        if not bool(torch.isfinite(y.sum())):
+            raise MairError("The network's result is not finite. Use `precision` fp32, or other weights.")
+        return list(y.permute(0, 2, 3, 1).contiguous().cpu().numpy())
+
+
 def run_tiled(
-    network: TensorFunction,
+    network: TileFunction,
     image: npt.NDArray[Any],
-    scale: int,
     *,
     tile: int,
     overlap: int,
     batch: int = 1,
-    multiple: int = 1,
-    align: int = 1,
-    device: torch.device | None = None,
     progress: Progress | None = None,
 ) -> npt.NDArray[Any]:
     """Restore an image in overlapping, smoothly blended tiles.
 
     `image` is `(H, W, C)`, uint8, uint16 or float32 in [0, 1]; the result `(H·scale, W·scale, C)` is of the same type.
     `tile` is the largest tile side in input pixels, 0 for the whole image at once; `overlap` the pixels that
-    neighbours share at least, at most half a tile. `batch` tiles are run in one call. Image and tiles are
-    filled up by reflection to sides that `multiple` divides; `align` as in `tiling.cut_axis`. The image and the result
-    stay in host memory; the network sees float32 tensors on `device`.
+    neighbours share at least, at most half a tile. `batch` tiles are run in one call. The image and the result stay in
+    host memory.
 
     Raises MairError where even the smallest tile does not fit the memory, or where the network's result is not finite.
     """
-    wanted_height, wanted_width = image.shape[:2]
-    image = _fill_up(image, multiple)
+    scale, (wanted_height, wanted_width) = network.scale, image.shape[:2]
+    image = _fill_up(image, network.multiple)
     height, width, channels = image.shape
-    grid = plan_tiles(height, width, tile, overlap, align)
+    grid = plan_tiles(height, width, tile, overlap, network.align)
     out = allocate((height * scale, width * scale, channels), image.dtype.newbyteorder("="))
-    runner = TileRunner(network, scale, overlap, batch=batch, multiple=multiple, align=align, device=device)
-    report = progress or _no_progress
+    runner = TileRunner(network, overlap, batch)
+    report = progress or no_progress
     whole = runner.try_one(to_unit(image)) if len(grid) == 1 else None
     if whole is not None:
         store_rounded(out, whole)
@@ -71,7 +101,7 @@ def run_tiled(
     else:
         # A whole image that was refused is cut here: tiles that go to `out` need less than the parts of one large tile.
         if len(grid) == 1:
-            grid = plan_tiles(height, width, runner.largest or 0, overlap, align)
+            grid = plan_tiles(height, width, runner.largest or 0, overlap, network.align)
         _restore_tiles(runner, grid, image, Canvas(out, grid, scale, store_rounded), report)
     return out[: wanted_height * scale, : wanted_width * scale]
 
@@ -90,31 +120,12 @@ def _restore_tiles(
             report(done, len(places))
 
 
-def _no_progress(done: int, total: int) -> None:
-    pass
-
-
 class TileRunner:
     """Runs the network on tiles, and remembers which sizes the memory has refused."""
 
-    def __init__(
-        self,
-        network: TensorFunction,
-        scale: int,
-        overlap: int,
-        *,
-        batch: int = 1,
-        multiple: int = 1,
-        align: int = 1,
-        device: torch.device | None = None,
-    ) -> None:
+    def __init__(self, network: TileFunction, overlap: int, batch: int = 1) -> None:
         self.batch = batch
-        self._network = network
-        self._scale = scale
-        self._overlap = overlap
-        self._multiple = multiple
-        self._align = align
-        self._device = device or torch.device("cpu")
+        self._network, self._overlap = network, overlap
         self.largest: int | None = None  # side of the largest tile that may be tried; None before any refusal
 
     def restore(self, tiles: list[FloatArray]) -> Iterable[FloatArray]:
@@ -143,10 +154,10 @@ class TileRunner:
 
     def _restore_in_parts(self, tile: FloatArray) -> FloatArray:
         """Restore a tile that is too large as if it were an image of its own."""
-        height, width, channels = tile.shape
-        grid = plan_tiles(height, width, self.largest or 0, self._overlap, self._align)
-        out = np.empty((height * self._scale, width * self._scale, channels), np.float32)
-        canvas = Canvas(out, grid, self._scale, np.copyto)
+        (height, width, channels), scale = tile.shape, self._network.scale
+        grid = plan_tiles(height, width, self.largest or 0, self._overlap, self._network.align)
+        out = np.empty((height * scale, width * scale, channels), np.float32)
+        canvas = Canvas(out, grid, scale, np.copyto)
         for row, column, region in grid:
             canvas.add(row, column, self._restore_one(tile[region.slices]))
         return out
@@ -169,32 +180,13 @@ class TileRunner:
     def _try(self, tiles: list[FloatArray]) -> list[FloatArray] | None:
         """Restore tiles in one call; None where memory runs out."""
         try:
-            return run_network(self._network, tiles, self._scale, self._multiple, self._device)
+            return self._network(tiles)
         except (RuntimeError, MemoryError, SystemError) as error:
             if not is_out_of_memory(error):
                 raise
         # Only here, past the handler, are the failed call's tensors unreachable and can be given back.
-        release_memory(self._device)
+        release_memory(self._network.device)
         return None
-
-
-def run_network(
-    network: TensorFunction, tiles: list[FloatArray], scale: int, multiple: int, device: torch.device
-) -> list[FloatArray]:
-    """Run tiles of one size, `(h, w, C)` float32 in [0, 1], in one call; results float32 `(h·scale, w·scale, C)`.
-
-    Tiles are filled up by reflection to sides that `multiple` divides, and the results cut to size.
-
-    Raises MairError where the result is not finite; what the network raises passes through.
-    """
-    height, width = tiles[0].shape[:2]
-    stack = np.stack([_fill_up(tile, multiple) for tile in tiles])
-    x = torch.from_numpy(stack).to(device).permute(0, 3, 1, 2).contiguous()
-    y = network(x)[:, :, : height * scale, : width * scale].float()
-    # Any infinity or NaN makes the sum so: half precision can overflow, and the cast to integers would hide it.
-    if not bool(torch.isfinite(y.sum())):
-        raise MairError("The network's result is not finite. Use `precision` fp32, or other weights.")
-    return list(y.permute(0, 2, 3, 1).contiguous().cpu().numpy())
 
 
 def _fill_up(image: npt.NDArray[AnyNumber], multiple: int) -> npt.NDArray[AnyNumber]:

@@ -190,7 +190,7 @@ class OrderBook:
             except Exception as error:  # noqa: BLE001 - the thread must live on for the next picture
                 order.error = f"unexpected {type(error).__name__}: {error}"
                 log_traceback(error)
-            self._settle(order)
+            self._finish(order)
 
     def _next(self) -> Order | None:
         """The next order, once there is one; None when it is time to end."""
@@ -203,7 +203,7 @@ class OrderBook:
                 self._change.wait()
         return None
 
-    def _settle(self, order: Order) -> None:
+    def _finish(self, order: Order) -> None:
         with self._change:
             withdrawn = order.state == "withdrawn"
             if not withdrawn:

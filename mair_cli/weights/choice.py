@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from mair_cli.errors import UsageError, WeightsNotFoundError
 from mair_cli.tasks import TASKS, find_task
 from mair_cli.weights.cache import is_available
 from mair_cli.weights.catalog import MODELS, ModelEntry
 
-__all__ = ["candidates", "select"]
+__all__ = ["candidates", "nearest_denoiser", "select"]
 
 
 def candidates(
@@ -71,6 +71,13 @@ def select(
     raise WeightsNotFoundError(_nothing_at_hand(task, fitting, sigma))
 
 
+def nearest_denoiser(entries: Iterable[ModelEntry], sigma: float | None) -> ModelEntry | None:
+    """Of the denoisers for one noise level the nearest one, an unknown level counting as 25; None where none is."""
+    wanted = 25.0 if sigma is None else sigma
+    trained = [(abs(entry.sigma - wanted), entry) for entry in entries if entry.sigma is not None]
+    return min(trained, key=lambda found: found[0])[1] if trained else None
+
+
 def _nothing_at_hand(task: str, fitting: list[ModelEntry], sigma: float | None) -> str:
     published = [entry for entry in fitting if entry.origin == "published"]
     if published:
@@ -79,10 +86,9 @@ def _nothing_at_hand(task: str, fitting: list[ModelEntry], sigma: float | None) 
         others = f" (or {', '.join(entry.name for entry in published[:-1])})" if len(published) > 1 else ""
         advice = f"fetch published ones with `mair download {published[-1].name}`{others}"
     else:
-        trained = [entry for entry in MODELS.values() if entry.task == task and entry.sigma is not None]
-        if not trained:
+        nearest = nearest_denoiser([entry for entry in MODELS.values() if entry.task == task], sigma)
+        if nearest is None:
             return f"No weights for {TASKS[task].label} are at hand: name a checkpoint file with `weights` FILE."
-        nearest = min(trained, key=lambda entry: abs((entry.sigma or 0.0) - (25.0 if sigma is None else sigma)))
         job = f"{TASKS['denoise'].label} σ {'auto' if sigma is None else format(sigma, 'g')}"
         advice = f"fetch the nearest with `mair download {nearest.name}` and add `model` {nearest.name}"
     return f"No weights for {job} are at hand: {advice}, or name a checkpoint file with `weights` FILE."

@@ -17,6 +17,7 @@ from mair_cli.errors import MairError
 from mair_cli.restore.partition import partition_axis, run_partition
 from mair_cli.restore.restorer import Restorer
 from mair_cli.restore.settings import RunSettings
+from mair_cli.restore.tiled import TileFunction
 
 
 def test_small_images_are_one_part() -> None:
@@ -35,7 +36,7 @@ def test_parts_divide_the_padded_length_and_see_a_tenth_more_on_inner_sides_only
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (203, 417), (200, 199), (401, 3)])
 def test_a_copying_network_gives_the_image_back(height: int, width: int) -> None:
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    result = run_partition(repeat_pixels(2), image, 2, multiple=8)
+    result = run_partition(TileFunction(repeat_pixels(2), 2, multiple=8), image)
     np.testing.assert_array_equal(result, image.repeat(2, axis=0).repeat(2, axis=1))
 
 
@@ -52,7 +53,7 @@ def test_the_reference_image_is_reproduced(golden: Path) -> None:
 def test_lack_of_memory_is_an_error_since_another_size_would_be_another_protocol() -> None:
     network = ShortOfMemory(repeat_pixels(1), lambda _, x: True)
     with pytest.raises(MairError, match="`tile` auto"):
-        run_partition(network, np.zeros((30, 30, 3), np.uint8), 1)
+        run_partition(TileFunction(network, 1), np.zeros((30, 30, 3), np.uint8))
 
 
 def test_the_ensemble_turns_the_whole_image_and_cuts_up_each_view() -> None:
@@ -69,13 +70,13 @@ def test_the_ensemble_turns_the_whole_image_and_cuts_up_each_view() -> None:
         view = image[::-1] if upside_down else image
         view = view[:, ::-1] if mirrored else view
         view = view.swapaxes(0, 1) if turned else view
-        result = run_partition(sloping, np.ascontiguousarray(view), 1).astype(np.float64)
+        result = run_partition(TileFunction(sloping, 1), np.ascontiguousarray(view)).astype(np.float64)
         result = result.swapaxes(0, 1) if turned else result
         result = result[:, ::-1] if mirrored else result
         expected += result[::-1] if upside_down else result
     calls: list[tuple[int, int]] = []
     progress = lambda done, total: calls.append((done, total))  # noqa: E731
-    actual = run_partition(sloping, image, 1, ensemble=True, progress=progress)
+    actual = run_partition(TileFunction(sloping, 1), image, ensemble=True, progress=progress)
     np.testing.assert_allclose(actual, expected / 8, atol=1e-6)
     assert calls == [(done, 48) for done in range(1, 49)]
 
@@ -83,7 +84,7 @@ def test_the_ensemble_turns_the_whole_image_and_cuts_up_each_view() -> None:
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_the_mean_of_the_views_is_rounded_once(dtype: type[np.unsignedinteger]) -> None:
     image = np.random.default_rng(1).integers(0, np.iinfo(dtype).max, (30, 41, 3), dtype=dtype)
-    result = run_partition(repeat_pixels(2), image, 2, ensemble=True)
+    result = run_partition(TileFunction(repeat_pixels(2), 2), image, ensemble=True)
     assert result.dtype == dtype
     np.testing.assert_array_equal(result, image.repeat(2, axis=0).repeat(2, axis=1))
 
