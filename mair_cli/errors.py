@@ -44,3 +44,8 @@ class OfflineError(DownloadError):
 
 class TrainingError(MairError):
     """Training cannot start or go on."""
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of some library says in its first line, cut to a length for messages, without its full stop."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160].rstrip(". ")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import typing
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -48,17 +47,23 @@ class MethodInfo:
     multiply_adds: int | None = None
 
 
-class Method(typing.Protocol):
-    """Something that restores images."""
+class Method:
+    """Something that restores images of one task."""
 
     info: MethodInfo
     device: torch.device
 
+    def __init__(self, task: Protocol) -> None:
+        self._task = task
+
     def warm_up(self) -> None:
-        """Do once what would otherwise be counted as time of the first image."""
+        """Do once what would otherwise be counted as time of the first image: imports, kernels, caches."""
+        shape = (32, 32, 3)
+        self.restore(np.zeros(shape, np.uint8) if self._task.sigma is None else np.zeros(shape, np.float32))
 
     def restore(self, image: np.ndarray) -> np.ndarray:
         """Restore an input of `Pair.degraded`'s kind to (H, W, 3) RGB uint8."""
+        raise NotImplementedError
 
 
 # ------------------------------------------------------------------------------------------ baselines
@@ -108,13 +113,14 @@ BASELINES: Mapping[str, Baseline] = {
 }
 
 
-class BaselineMethod:
+class BaselineMethod(Method):
     """A classical method, on the CPU."""
 
     device = torch.device("cpu")
 
     def __init__(self, name: str, task: Protocol) -> None:
         """Raises UsageError where the baseline is for another task, or its package is missing."""
+        super().__init__(task)
         baseline = BASELINES[name]
         if task.task not in baseline.tasks:
             fitting = ", ".join(other for other, entry in BASELINES.items() if task.task in entry.tasks)
@@ -125,12 +131,6 @@ class BaselineMethod:
             raise UsageError(f'`model` {name} needs scikit-image: pip install "mair-cli[baselines]"')
         self.info = MethodInfo(name, "baseline", baseline.description)
         self._baseline = baseline
-        self._task = task
-
-    def warm_up(self) -> None:
-        """Imports and caches."""
-        shape = (32, 32, 3)
-        self.restore(np.zeros(shape, np.uint8) if self._task.sigma is None else np.zeros(shape, np.float32))
 
     def restore(self, image: np.ndarray) -> np.ndarray:
         """See `Method`."""
@@ -149,10 +149,11 @@ def weights_digest(network: Network) -> str:
     return hashed.hexdigest()
 
 
-class ModelMethod:
+class ModelMethod(Method):
     """A network, run by the restorer that users run."""
 
     def __init__(self, name: str, restorer: Restorer, task: Protocol) -> None:
+        super().__init__(task)
         network = restorer.network
         self.device = restorer.device
         self.info = MethodInfo(
@@ -166,12 +167,6 @@ class ModelMethod:
             settings=restorer.settings.to_mapping(),
         )
         self._restorer = restorer
-        self._task = task
-
-    def warm_up(self) -> None:
-        """Compile kernels and fill caches on a small image."""
-        shape = (32, 32, 3)
-        self.restore(np.zeros(shape, np.uint8) if self._task.sigma is None else np.zeros(shape, np.float32))
 
     def restore(self, image: np.ndarray) -> np.ndarray:
         """See `Method`."""

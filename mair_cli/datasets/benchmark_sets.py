@@ -7,7 +7,6 @@ catalogue says how to get them.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -23,6 +22,7 @@ from urllib.parse import quote
 from mair_cli.errors import DownloadError, UsageError
 from mair_cli.store.addresses import masked
 from mair_cli.store.download import fetch_file
+from mair_cli.store.files import file_sha256
 from mair_cli.store.paths import cache_dir, check_online, expanded
 from mair_cli.tasks import TASKS
 
@@ -263,11 +263,7 @@ def fetch_set(
 
 
 def _is_intact(path: Path, file: CatalogueFile) -> bool:
-    return path.is_file() and path.stat().st_size == file.size and _sha256(path) == file.sha256
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return path.is_file() and path.stat().st_size == file.size and file_sha256(path) == file.sha256
 
 
 def verify(located: LocatedSet, paths: list[Path]) -> tuple[int, int, list[Path]]:
@@ -286,5 +282,5 @@ def verify(located: LocatedSet, paths: list[Path]) -> tuple[int, int, list[Path]
     hashes: dict[str, set[str]] = {}
     for file in located.known.files:
         hashes.setdefault(Path(file.path).name, set()).add(file.sha256)
-    different = [path for path in paths if path.is_file() and _sha256(path) not in hashes.get(path.name, set())]
+    different = [path for path in paths if path.is_file() and file_sha256(path) not in hashes.get(path.name, set())]
     return len(paths) - len(different), len(paths), different

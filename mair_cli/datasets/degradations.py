@@ -18,7 +18,7 @@ from typing import Literal, get_args
 import numpy as np
 from PIL import Image
 
-from mair_cli.datasets.noise import published_noise
+from mair_cli.datasets.noise import add_published_noise
 from mair_cli.datasets.resize import matlab_bicubic
 from mair_cli.errors import UsageError
 
@@ -114,8 +114,7 @@ class Degradation:
             rounded, as the published denoising tests have it.
         """
         if self.sigma:
-            noise = published_noise(image.shape[0], image.shape[1], self.sigma)
-            image = (image.astype(np.float32) / np.float32(255) + noise).astype(np.float32)
+            image = add_published_noise(image, self.sigma)
         return image if self.quality is None else compress(image, self.quality, self.subsampling)
 
 

@@ -8,6 +8,7 @@ refused, ValueError or OSError for damaged files.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from types import ModuleType
 from typing import BinaryIO, Final
 
@@ -20,6 +21,15 @@ from mair_cli.images.headers import PnmHeader, TiffPage
 from mair_cli.images.picture import Samples, full_scale
 
 _MISSING: Final = 'needs two more libraries: pip install "mair-cli[depth]"'
+
+
+_DECODERS: Final[Mapping[str, tuple[str, str, Mapping[str, object]]]] = {
+    "AVIF": ("AVIF", "avif_decode", {"numthreads": 1}),
+    "HEIF": ("HEIF", "open_heif", {"convert_hdr_to_8bit": False, "hdr_to_16bit": False}),
+    "JPEG2000": ("JPEG 2000", "jpeg2k_decode", {}),
+    "JXL": ("JPEG XL", "jpegxl_decode", {"numthreads": 1}),
+}
+"""Of formats with deep samples: what people call them, the library's function, and its options."""
 
 
 def _library(module: str, name: str, what: str) -> ModuleType:
@@ -135,38 +145,26 @@ def _unpremultiply(color: Samples, alpha: Samples) -> Samples:
     return whole if alpha.dtype == np.float32 else np.rint(whole).astype(alpha.dtype)
 
 
-def read_av1(data: bytes, bits: int, size: tuple[int, int], name: str) -> tuple[Samples, Samples | None]:
-    """Decode an AVIF still of 10 or 12 bits; `size` is (width, height). Returns uint16 color and alpha."""
-    codecs = _library("imagecodecs", name, f"AVIF with {bits} bits per sample")
-    with library_errors():
-        stored = codecs.avif_decode(data, numthreads=1)
-    return _split_alpha(stored, bits, size)
+def read_deep(form: str, data: bytes, bits: int, size: tuple[int, int], name: str) -> tuple[Samples, Samples | None]:
+    """Decode a whole AVIF, HEIF, JPEG 2000 or JPEG XL still of 9 to 16 bits.
 
+    Args:
+        form: the format, as in `formats.WRITERS`.
+        data: the file.
+        bits: per sample.
+        size: (width, height).
+        name: the file's name, for errors.
 
-def read_jpeg2000(data: bytes, bits: int, size: tuple[int, int], name: str) -> tuple[Samples, Samples | None]:
-    """Decode a JPEG 2000 picture of 9 to 16 bits; `size` is (width, height). Returns uint16 color and alpha."""
+    Returns:
+        uint16 color and alpha.
+    """
+    called, decoder, options = _DECODERS[form]
+    what = f"{called} with {bits} bits per sample"
     if bits > 16:
-        raise ImageError(f"{name}: JPEG 2000 with {bits} bits per sample is not read; save it with 16")
-    codecs = _library("imagecodecs", name, f"JPEG 2000 with {bits} bits per sample")
+        raise ImageError(f"{name}: {what} is not read; save it with 16")
+    library = _library("pillow_heif" if form == "HEIF" else "imagecodecs", name, what)
     with library_errors():
-        stored = codecs.jpeg2k_decode(data)
-    return _split_alpha(stored, bits, size)
-
-
-def read_heif(data: bytes, bits: int, size: tuple[int, int], name: str) -> tuple[Samples, Samples | None]:
-    """Decode a HEIF still of 10 or 12 bits; `size` is (width, height). Returns uint16 color and alpha."""
-    library = _library("pillow_heif", name, f"HEIF with {bits} bits per sample")
-    with library_errors():
-        opened = library.open_heif(data, convert_hdr_to_8bit=False, hdr_to_16bit=False)
-        stored = np.asarray(opened)
-    return _split_alpha(stored, bits, size)
-
-
-def read_jpeg_xl(data: bytes, bits: int, size: tuple[int, int], name: str) -> tuple[Samples, Samples | None]:
-    """Decode a JPEG XL still of 9 to 16 bits; `size` is (width, height). Returns uint16 color and alpha."""
-    codecs = _library("imagecodecs", name, f"JPEG XL with {bits} bits per sample")
-    with library_errors():
-        stored = codecs.jpegxl_decode(data, numthreads=1)
+        stored = np.asarray(getattr(library, decoder)(data, **options))
     return _split_alpha(stored, bits, size)
 
 
@@ -204,7 +202,3 @@ def read_pnm(stream: BinaryIO, header: PnmHeader) -> Samples:
         raise ValueError("its greatest value makes no sense")
     shape = (header.height, header.width, 3) if channels == 3 else (header.height, header.width)
     return scale_to_16_bits(values, header.largest).reshape(shape)
-
-
-DECODERS: Final = {"AVIF": read_av1, "HEIF": read_heif, "JPEG2000": read_jpeg2000, "JXL": read_jpeg_xl}
-"""Decoders of whole files with more than 8 bits per sample, by format: data, bits, size and name in."""

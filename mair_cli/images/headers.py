@@ -131,24 +131,8 @@ class TiffPage:
 class _TiffReader:
     """Directories of a TIFF or BigTIFF file."""
 
-    _SIZES: Final = {
-        1: 1,
-        2: 1,
-        3: 2,
-        4: 4,
-        5: 8,
-        6: 1,
-        7: 1,
-        8: 2,
-        9: 4,
-        10: 8,
-        11: 4,
-        12: 8,
-        13: 4,
-        16: 8,
-        17: 8,
-        18: 8,
-    }
+    _SIZES: Final = dict(enumerate((1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4), start=1)) | dict.fromkeys((16, 17, 18), 8)
+    """Bytes of a value, by its type."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self.stream = stream

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from mair_cli.images.formats import default_format
 from mair_cli.images.metadata import Metadata
+
+LUMA: Final = (0.299, 0.587, 0.114)
+"""Shares of red, green and blue in luma, as JPEG files have it (ITU-R BT.601, full range)."""
 
 Samples: TypeAlias = npt.NDArray[Any]
 """uint8, uint16 or float32: see `Picture`."""

@@ -106,7 +106,7 @@ def _read_still(file: ImageFile, limit: Limit) -> Picture:
         color, alpha, profile = deep_samples.read_pnm(file.stream, file.pnm), None, None
     elif file.bits > 8 and not image.mode.startswith("I;16"):
         file.stream.seek(0)
-        color, alpha = deep_samples.DECODERS[file.format](file.stream.read(), file.bits, image.size, file.name)
+        color, alpha = deep_samples.read_deep(file.format, file.stream.read(), file.bits, image.size, file.name)
         profile = file.profile
     else:
         _load(image)

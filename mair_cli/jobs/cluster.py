@@ -18,7 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from mair_cli.errors import MairError, UsageError
+from mair_cli.errors import MairError, UsageError, first_line
 from mair_cli.jobs.batch import Treatment
 from mair_cli.jobs.cluster_worker import Desk, Done, Load, RestoringActor
 from mair_cli.jobs.plan import Job
@@ -83,7 +83,7 @@ def connected(address: str) -> Iterator[None]:
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-        raise UsageError(f"`cluster` {address}: {_first_line(error)}") from error
+        raise UsageError(f"`cluster` {address}: {first_line(error)}") from error
     for number, handler in ours.items():  # Ray puts its own in their places
         signal.signal(number, handler)
     try:
@@ -104,7 +104,7 @@ def _check_reachable(address: str) -> None:
     try:
         socket.create_connection((host, int(port)), timeout=float(_CONNECT_SECONDS)).close()
     except (OSError, OverflowError) as error:
-        raise UsageError(f"`cluster` {address}: nothing answers there ({_first_line(error)}).") from error
+        raise UsageError(f"`cluster` {address}: nothing answers there ({first_line(error)}).") from error
 
 
 def share_out(settings: ClusterSettings, nodes: Sequence[Mapping[str, float]], *, gpus: bool) -> Share:
@@ -212,7 +212,3 @@ def _cause(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip() and "ray.data." not in line]
     told = [line for line in lines if line.startswith("mair_cli.errors.")]
     return told[-1].partition(": ")[2] if told else (lines[-1] if lines else type(error).__name__)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -19,11 +19,12 @@ import numpy as np
 import numpy.typing as npt
 
 from mair_cli.images.jpeg_quality import standard_tables
+from mair_cli.images.picture import LUMA
 from mair_cli.restore.pixels import to_unit
 
 _Floats = npt.NDArray[np.floating[Any]]
 
-_LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in JPEG files
+_LUMA: Final = np.array(LUMA, np.float32)
 _LUMA_OF_NOISE: Final = float(np.linalg.norm(_LUMA))  # in luma, of noise that is independent in the three channels
 _GROUP: Final = 3  # blocks a side of the places looked at
 _FLATTEST: Final = 0.04  # share of the places

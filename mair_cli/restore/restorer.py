@@ -17,6 +17,7 @@ from torch import Tensor
 from mair_cli.datasets.degradations import jpeg_level, noise_level
 from mair_cli.errors import ImageError, MairError, UsageError
 from mair_cli.images.io import Animation, read_picture, writable_format, write_picture
+from mair_cli.images.picture import LUMA
 from mair_cli.networks import set_backend
 from mair_cli.networks.levels import known_levels
 from mair_cli.networks.network import Network
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _MIN_ESTIMATE = 0.5  # an estimate of almost nothing still gets a level that the networks were trained on
-_RED, _BLUE = 0.299, 0.114  # weights of BT.601 luma; green has the rest
 
 
 class Restorer:
@@ -384,7 +384,7 @@ def _on_gray(network: TensorFunction) -> TensorFunction:
     def restore(gray: Tensor) -> Tensor:
         red, green, blue = network(gray.expand(-1, 3, -1, -1)).unbind(1)
         # Differences to green: three equal channels give back exactly their value.
-        luma: Tensor = green + _RED * (red - green) + _BLUE * (blue - green)
+        luma: Tensor = green + LUMA[0] * (red - green) + LUMA[2] * (blue - green)
         return luma.unsqueeze(1)
 
     return restore

@@ -16,6 +16,7 @@ import numpy as np
 from mair_cli.datasets.resize import matlab_bicubic
 from mair_cli.errors import ImageError, TrainingError, UsageError
 from mair_cli.images.io import FORMATS, read_rgb8
+from mair_cli.images.picture import LUMA
 from mair_cli.store.atomic import atomic_write
 from mair_cli.store.files import disk_errors_as
 from mair_cli.store.paths import expanded
@@ -212,7 +213,7 @@ def _read(path: Path, gray: bool) -> np.ndarray:
     image = read_rgb8(path)
     if not gray:
         return image
-    luma = np.rint(image @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)  # BT.601, full range
+    luma = np.rint(image @ np.array(LUMA)).astype(np.uint8)
     return np.repeat(luma[:, :, None], 3, axis=2)
 
 

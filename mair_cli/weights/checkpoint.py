@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from mair_cli.errors import CheckpointError, MairError
+from mair_cli.errors import CheckpointError, MairError, first_line
 from mair_cli.networks import NETWORKS, MaIR, Network, NetworkConfig, build_network, config_from_mapping
 from mair_cli.store.atomic import atomic_write
 from mair_cli.store.files import disk_errors_as, file_sha256
@@ -165,16 +165,12 @@ def _read_safetensors(path: Path) -> tuple[StateDict, dict[str, str]]:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, header.metadata  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} is not a complete safetensors file: {_first_line(error)}.") from error
+        raise CheckpointError(f"{path} is not a complete safetensors file: {first_line(error)}.") from error
 
 
 def _read_pickle(path: Path) -> StateDict:
     with disk_errors_as(CheckpointError, f"Cannot read the checkpoint {path}"), path.open("rb") as file:
         return _state_dict(path, load_pickle(file, path))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160].rstrip(". ")
 
 
 def _state_dict(path: Path, content: object) -> StateDict:
@@ -226,7 +222,7 @@ def _stored_config(path: Path, text: str) -> NetworkConfig:
             raise ValueError("no mapping")
         return config_from_mapping(settings)
     except (ValueError, RecursionError, MairError) as error:
-        raise CheckpointError(f"{path}: the settings in its metadata are not valid: {_first_line(error)}.") from error
+        raise CheckpointError(f"{path}: the settings in its metadata are not valid: {first_line(error)}.") from error
 
 
 def _check_fit(path: Path, state: StateDict, config: NetworkConfig) -> None:
@@ -272,7 +268,7 @@ def infer_settings(path: Path, state: Mapping[str, Tensor], stripe: int | None) 
         settings = kind.infer_settings(state)
     except (LookupError, ValueError, ZeroDivisionError) as error:
         raise CheckpointError(
-            f"{path} is not a checkpoint of a known network: {_first_line(error)} is missing."
+            f"{path} is not a checkpoint of a known network: {first_line(error)} is missing."
         ) from error
     if not kind.scans_stripes:
         return settings

@@ -17,7 +17,7 @@ from typing import BinaryIO, Final
 
 import torch
 
-from mair_cli.errors import CheckpointError
+from mair_cli.errors import CheckpointError, first_line
 
 _MAX_PICKLE: Final = 8 << 20
 _MAX_INSTRUCTIONS: Final = 1_000_000
@@ -70,13 +70,9 @@ def load_pickle(file: BinaryIO, path: Path) -> object:
     except Exception as error:  # PyTorch has no type for a damaged file: anything may come
         raise CheckpointError(
             f"{path} cannot be loaded safely as a checkpoint; it is damaged, or holds more than tensors "
-            f"({_brief(error)})."
+            f"({first_line(error)})."
         ) from error
     return content
-
-
-def _brief(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160].rstrip(". ")
 
 
 def _check_pickle(file: BinaryIO, path: Path) -> None:
@@ -89,7 +85,7 @@ def _check_pickle(file: BinaryIO, path: Path) -> None:
     except _Unsafe as reason:
         raise CheckpointError(f"{path} is not loaded: {reason}.") from reason
     except (ValueError, RuntimeError, EOFError, NotImplementedError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"{path} is not a checkpoint, or it is damaged ({_brief(error)}).") from error
+        raise CheckpointError(f"{path} is not a checkpoint, or it is damaged ({first_line(error)}).") from error
 
 
 def _description(file: BinaryIO) -> bytes:

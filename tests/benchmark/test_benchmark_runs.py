@@ -23,7 +23,7 @@ def benchmark(tmp_path: Path) -> DrawnBenchmark:
     return DrawnBenchmark.below(tmp_path)
 
 
-class Counting:
+class Counting(Method):
     """Pixel repetition that counts what it restores, and can be made to fail or to be interrupted."""
 
     device = torch.device("cpu")

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mair_cli.images.picture import LUMA
+
 SIDE = 12
 """Samples along one side of a description."""
 _REACH = 6.0  # half the width of a description, in units of the spot's scale
@@ -47,7 +49,7 @@ class Keypoints:
 
 def find_keypoints(image: np.ndarray, count: int = 200) -> Keypoints:
     """The `count` strongest spots of an image, (H, W, 3) uint8, spread over all scales."""
-    gray = torch.from_numpy(image.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32) / 255)[None, None]
+    gray = torch.from_numpy(image.astype(np.float32) @ np.array(LUMA, np.float32) / 255)[None, None]
     height, width = image.shape[:2]
     shrink = min(1.0, _LARGEST_IMAGE / max(height, width))
     if shrink < 1:
