@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from fault_server import FaultServer
 from PIL import Image
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -60,3 +61,28 @@ def own_logging() -> Iterator[None]:
     yield
     logger.handlers[:], logger.propagate = before[0], before[2]
     logger.setLevel(before[1])
+
+
+@pytest.fixture
+def server() -> Iterator[FaultServer]:
+    """A web server that answers as it is told."""
+    made = FaultServer()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def endpoint() -> Iterator[str]:
+    """Address of an S3 server."""
+    from bucket import s3_server
+
+    with s3_server() as address:
+        yield address
+
+
+@pytest.fixture
+def settled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """See `cli.calling.settle`."""
+    from calling import settle
+
+    settle(tmp_path, monkeypatch)

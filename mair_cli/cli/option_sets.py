@@ -10,24 +10,10 @@ from typing import Any, get_type_hints
 from mair_cli.cli import options
 from mair_cli.restore.settings import RunSettings, parse_setting
 
-RUN_OPTIONS: Mapping[str, Any] = {
-    "model": options.Model,
-    "weights": options.Weights,
-    "stripe": options.Stripe,
-    "ensemble": options.Ensemble,
-    "tile": options.Tile,
-    "overlap": options.Overlap,
-    "device": options.Device,
-    "backend": options.Backend,
-    "precision": options.Precision,
-    "threads": options.Threads,
-}
-"""Settings of `RunSettings` that commands with networks take, under the setting's name, which gives the default."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class RestoreOptions:
-    """What every restoring command takes beside `RUN_OPTIONS`; one field per option, under the option's name."""
+    """What every restoring command takes beside networks' options; one field per option, under the option's name."""
 
     inputs: options.Inputs
     output: options.Output = None
@@ -78,7 +64,7 @@ def with_run_options(*, without: Collection[str] = ()) -> Callable[[Callable[...
     Args:
         without: run options that the command takes in a form of its own, or not at all.
     """
-    shared = parameters(RunSettings, {name: kind for name, kind in RUN_OPTIONS.items() if name not in without})
+    shared = parameters(RunSettings, {name: kind for name, kind in options.RUN_OPTIONS.items() if name not in without})
 
     def decorate(function: Callable[..., int]) -> Callable[..., int]:
         hints = get_type_hints(function, include_extras=True)

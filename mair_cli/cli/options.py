@@ -5,7 +5,8 @@ Help texts stand here once. Choices are plain strings, checked where they are us
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 from typer.models import OptionInfo
@@ -327,3 +328,26 @@ Manifest = Annotated[
         "Default with --cluster: beside the output.",
     ),
 ]
+
+RUN_OPTIONS: Mapping[str, Any] = {
+    "model": Model,
+    "weights": Weights,
+    "stripe": Stripe,
+    "ensemble": Ensemble,
+    "tile": Tile,
+    "overlap": Overlap,
+    "device": Device,
+    "backend": Backend,
+    "precision": Precision,
+    "threads": Threads,
+}
+"""Settings of `RunSettings` that commands with networks take, under the setting's name, which gives the default."""
+
+TASK_OPTIONS: Mapping[str, Any] = {
+    "scale": ScaleValue,
+    "size": SizeValue,
+    "sigma": SigmaLevel,
+    "jpeg": JpegLevel,
+    "scene": Scene,
+}
+"""Settings of `RunSettings` that are for some tasks (`Task.settings`), in the order of help pages."""

@@ -9,31 +9,22 @@ from typing import Annotated, Any
 import typer
 
 from mair_cli.cli import console, options
-from mair_cli.cli.option_sets import RUN_OPTIONS, RestoreOptions, parameters, parsed, with_signature
+from mair_cli.cli.option_sets import RestoreOptions, parameters, parsed, with_signature
 from mair_cli.cli.values import check_exclusive, parse_scale
 from mair_cli.restore.settings import RunSettings
 from mair_cli.tasks import TASKS, Task
-
-_SETTINGS: dict[str, Any] = {
-    "scale": options.ScaleValue,
-    "size": options.SizeValue,
-    "sigma": options.SigmaLevel,
-    "jpeg": options.JpegLevel,
-    "scene": options.Scene,
-}
-"""Options for `Task.settings`, in the order of help pages."""
 
 
 def restore_command(name: str) -> Callable[..., int]:
     """The command of that name: for the task that is called by it, and those that are options of it."""
     task = next(task for task in TASKS.values() if task.typed == name)
     variants = {task.option: task for task in TASKS.values() if task.option and task.command == name}
-    settings = {key: option for key, option in _SETTINGS.items() if key in task.settings}
+    settings = {key: option for key, option in options.TASK_OPTIONS.items() if key in task.settings}
     if "sigma" in settings and "scale" not in settings:
         settings["sigma"] = options.ShortSigmaLevel
     own = [*parameters(RunSettings, settings), *(_switch(flag, task.summary) for flag, task in variants.items())]
     shared = parameters(RestoreOptions, inspect.get_annotations(RestoreOptions, eval_str=True))
-    run = parameters(RunSettings, RUN_OPTIONS)
+    run = parameters(RunSettings, options.RUN_OPTIONS)
 
     def command(**values: Any) -> int:  # noqa: ANN401 - whatever Typer read
         from mair_cli.cli.restore import restore

@@ -6,14 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from calling import mair, photo, settle
+from calling import mair, photo
 
 from mair_cli.jobs.side_by_side import Panel, side_by_side
 
-
-@pytest.fixture(autouse=True)
-def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settle(tmp_path, monkeypatch)
+pytestmark = pytest.mark.usefixtures("settled")
 
 
 def test_any_size_gives_names_sizes_and_skipping_that_follow() -> None:

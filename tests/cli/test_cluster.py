@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bucket import ENVIRONMENT, Bucket, s3_server, troubled_server, use
+from bucket import ENVIRONMENT, Bucket, troubled_server, use
 from calling import TINY_X4, mair, photo, settle, start
 
 from mair_cli.errors import UsageError
@@ -24,12 +24,6 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /pro
 
 NODE = {"num_cpus": 1, "object_store_memory": 80 << 20}
 REAL = [str(word) for word in TINY_X4]
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    with s3_server() as address:
-        yield address
 
 
 @pytest.fixture(scope="module")

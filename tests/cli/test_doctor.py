@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
-from calling import mair, settle
+from calling import mair
 
 from mair_cli.cli import doctor, self_test
 from mair_cli.restore.restorer import Restorer
 from mair_cli.scan.dispatch import BACKENDS
 
-
-@pytest.fixture(autouse=True)
-def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settle(tmp_path, monkeypatch)
+pytestmark = pytest.mark.usefixtures("settled")
 
 
 def test_doctor_tells_all_and_passes_on_a_working_machine() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,13 +35,6 @@ def settled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MAIR_MIRROR", raising=False)
     monkeypatch.setenv("MAIR_TIMEOUT", "0.3")
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
-
-
-@pytest.fixture
-def server() -> Iterator[FaultServer]:
-    made = FaultServer()
-    yield made
-    made.close()
 
 
 def test_the_list_names_every_model_and_says_that_no_licence_is_stated() -> None:

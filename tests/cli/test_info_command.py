@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-from calling import REFERENCE, mair, settle
+from calling import REFERENCE, mair
 
 from mair_cli.networks import MaIRConfig, build_network
 from mair_cli.weights.catalog import MODELS
 from mair_cli.weights.checkpoint import save_checkpoint
 
-
-@pytest.fixture(autouse=True)
-def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settle(tmp_path, monkeypatch)
+pytestmark = pytest.mark.usefixtures("settled")
 
 
 @pytest.mark.parametrize("name", ["mair-lite-x2", "mair-lite-x3", "mair-lite-x4", "mair-lite-denoise", "mair-dh-its"])

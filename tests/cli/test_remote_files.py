@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bucket import Bucket, s3_server, troubled_server, use
+from bucket import Bucket, troubled_server, use
 from calling import TINY_X4, files, mair, photo, settle
 
 from mair_cli.jobs import naming, plan
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    with s3_server() as address:
-        yield address
 
 
 @pytest.fixture

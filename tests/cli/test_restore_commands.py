@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from calling import REFERENCE, TINY_X4, drawing, files, mair, photo, settle
+from calling import REFERENCE, TINY_X4, drawing, files, mair, photo
 from PIL import Image
 
 from mair_cli.errors import ImageError
@@ -19,10 +19,7 @@ from mair_cli.networks.settings import config_from_mapping
 from mair_cli.weights.checkpoint import save_checkpoint
 from mair_cli.weights.safetensors_file import read_metadata
 
-
-@pytest.fixture(autouse=True)
-def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settle(tmp_path, monkeypatch)
+pytestmark = pytest.mark.usefixtures("settled")
 
 
 def read_config(path: Path) -> dict[str, object]:

@@ -40,13 +40,6 @@ SHA = hashlib.sha256(DATA).hexdigest()
 HASTE = RetryPolicy(seconds=0.4, attempts=2, pause=0.01, longest_pause=0.05)
 
 
-@pytest.fixture
-def server() -> Iterator[FaultServer]:
-    made = FaultServer()
-    yield made
-    made.close()
-
-
 @pytest.fixture(autouse=True)
 def online(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MAIR_OFFLINE", raising=False)

@@ -53,13 +53,6 @@ def original(tmp_path: Path) -> Path:
     return tmp_path / "theirs" / FILE
 
 
-@pytest.fixture
-def server() -> Iterator[FaultServer]:
-    made = FaultServer()
-    yield made
-    made.close()
-
-
 def in_cache(tmp_path: Path) -> list[str]:
     found = [path.relative_to(tmp_path / "cache") for path in (tmp_path / "cache").rglob("*") if path.is_file()]
     return sorted(str(path) for path in found if path.parts[0] != "locks")
