@@ -13,7 +13,7 @@ import torch
 
 from mair_cli.datasets.resize import matlab_bicubic
 from mair_cli.errors import UsageError
-from mair_cli.measure.protocol import Protocol, to_bytes
+from mair_cli.measure.protocol import MeasureProtocol, to_bytes
 from mair_cli.networks import Network
 from mair_cli.restore.restorer import Restorer
 from mair_cli.restore.settings import RunSettings
@@ -53,7 +53,7 @@ class Method:
     info: MethodInfo
     device: torch.device
 
-    def __init__(self, task: Protocol) -> None:
+    def __init__(self, task: MeasureProtocol) -> None:
         self._task = task
 
     def warm_up(self) -> None:
@@ -69,19 +69,19 @@ class Method:
 # ------------------------------------------------------------------------------------------ baselines
 
 
-def _bicubic(image: np.ndarray, task: Protocol) -> np.ndarray:
+def _bicubic(image: np.ndarray, task: MeasureProtocol) -> np.ndarray:
     return matlab_bicubic(image, task.scale)
 
 
-def _nearest(image: np.ndarray, task: Protocol) -> np.ndarray:
+def _nearest(image: np.ndarray, task: MeasureProtocol) -> np.ndarray:
     return image.repeat(task.scale, axis=0).repeat(task.scale, axis=1)
 
 
-def _unchanged(image: np.ndarray, task: Protocol) -> np.ndarray:
+def _unchanged(image: np.ndarray, task: MeasureProtocol) -> np.ndarray:
     return to_bytes(image)
 
 
-def _non_local_means(image: np.ndarray, task: Protocol) -> np.ndarray:
+def _non_local_means(image: np.ndarray, task: MeasureProtocol) -> np.ndarray:
     """Non-local means (Buades et al., 2005) as scikit-image has it, strength as its documentation advises."""
     from skimage.restoration import denoise_nl_means
 
@@ -99,7 +99,7 @@ class Baseline:
 
     description: str
     tasks: Collection[str]
-    run: Callable[[np.ndarray, Protocol], np.ndarray]
+    run: Callable[[np.ndarray, MeasureProtocol], np.ndarray]
     package: str = ""
 
 
@@ -118,7 +118,7 @@ class BaselineMethod(Method):
 
     device = torch.device("cpu")
 
-    def __init__(self, name: str, task: Protocol) -> None:
+    def __init__(self, name: str, task: MeasureProtocol) -> None:
         """Raises UsageError where the baseline is for another task, or its package is missing."""
         super().__init__(task)
         baseline = BASELINES[name]
@@ -152,7 +152,7 @@ def weights_digest(network: Network) -> str:
 class ModelMethod(Method):
     """A network, run by the restorer that users run."""
 
-    def __init__(self, name: str, restorer: Restorer, task: Protocol) -> None:
+    def __init__(self, name: str, restorer: Restorer, task: MeasureProtocol) -> None:
         super().__init__(task)
         network = restorer.network
         self.device = restorer.device
@@ -173,7 +173,7 @@ class ModelMethod(Method):
         return to_bytes(self._restorer(image, sigma=self._task.sigma, jpeg=self._task.quality or "off"))
 
 
-def build_method(name: str, task: Protocol, settings: RunSettings) -> Method:
+def build_method(name: str, task: MeasureProtocol, settings: RunSettings) -> Method:
     """Make a method ready to run.
 
     Args:

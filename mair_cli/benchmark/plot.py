@@ -32,7 +32,7 @@ class Reference:
     psnr: float
 
 
-class _Frame(NamedTuple):
+class _PlotArea(NamedTuple):
     """The drawing's size, and the edges of the plot within it."""
 
     width: int = 860
@@ -54,7 +54,7 @@ def quality_time_plot(points: Sequence[Point], references: Sequence[Reference], 
     points = [point for point in points if math.isfinite(point.psnr) and point.seconds > 0]
     if not points:
         return ""
-    frame = _Frame()
+    frame = _PlotArea()
     references = [line for line in references if math.isfinite(line.psnr)]
     levels = [point.psnr for point in points] + [line.psnr for line in references]
     margin = max(0.12 * (max(levels) - min(levels)), 0.25)

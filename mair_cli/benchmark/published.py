@@ -1,7 +1,7 @@
 """Figures that papers and their repositories print, to stand beside measured ones.
 
 `published_figures.json` keeps one figure per method, data set and degree: the method's own (primary) where known, else
-the one most sources agree on. Super-resolution figures are on Y, all others on RGB (`Protocol.headline`).
+the one most sources agree on. Super-resolution figures are on Y, all others on RGB (`MeasureProtocol.headline`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from importlib import resources
 from typing import Any
 
 from mair_cli.benchmark.methods import MethodInfo
-from mair_cli.measure.protocol import Protocol
+from mair_cli.measure.protocol import MeasureProtocol
 
 __all__ = ["PublishedFigure", "counterpart", "published_figures", "published_images"]
 
@@ -25,7 +25,7 @@ class PublishedFigure:
 
     Attributes:
         method: as the paper calls it.
-        task: see `Protocol`.
+        task: see `MeasureProtocol`.
         dataset: as the catalogue of benchmark sets spells it.
         setting: scale, noise level or JPEG quality; None for the other tasks.
         psnr: dB, on the task's headline channels.
@@ -63,7 +63,7 @@ def _all_figures() -> tuple[PublishedFigure, ...]:
     return tuple(PublishedFigure(**{**row, "source": sources[row["source"]]}) for row in rows)
 
 
-def published_figures(dataset: str, protocol: Protocol) -> list[PublishedFigure]:
+def published_figures(dataset: str, protocol: MeasureProtocol) -> list[PublishedFigure]:
     """What is published for this data set, task and degree, lowest PSNR first; empty where nothing is known."""
     kind = protocol.kind
     setting = {"reduced": protocol.scale, "noisy": protocol.sigma, "compressed": protocol.quality}.get(kind.inputs)

@@ -16,7 +16,7 @@ from mair_cli.benchmark.state import Row, RunState, state_key
 from mair_cli.datasets.pairs import Sample
 from mair_cli.errors import ImageError, MairError, UsageError
 from mair_cli.measure.perceptual import PerceptualMeasure
-from mair_cli.measure.protocol import Measurement, Pair, Protocol, load_pair, mean_of, measure
+from mair_cli.measure.protocol import Measurement, MeasureProtocol, Pair, load_pair, mean_of, measure
 from mair_cli.store.trace import log_traceback
 
 __all__ = ["Benchmark", "BenchmarkResults", "Summary", "summarise"]
@@ -54,7 +54,7 @@ class Summary:
 class BenchmarkResults:
     """Everything measured, in the order of methods and images."""
 
-    protocol: Protocol
+    protocol: MeasureProtocol
     samples: Sequence[Sample]
     methods: list[MethodInfo] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
@@ -111,7 +111,7 @@ class Benchmark:
 
     def __init__(
         self,
-        protocol: Protocol,
+        protocol: MeasureProtocol,
         samples: Sequence[Sample],
         *,
         state_root: Path,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mair_cli.benchmark.state import Row
     from mair_cli.datasets.benchmark_sets import LocatedSet
     from mair_cli.datasets.pairs import Listing
-    from mair_cli.measure.protocol import Protocol
+    from mair_cli.measure.protocol import MeasureProtocol
 
 SETS = "Images"
 PARTITION: Final = "partition"
@@ -35,7 +35,7 @@ _MOST_PROBLEMS = 20
 class Plan:
     """What to run."""
 
-    protocol: Protocol
+    protocol: MeasureProtocol
     methods: Sequence[tuple[str, RunSettings]]
     settings: RunSettings
     fresh: bool
@@ -191,12 +191,12 @@ def benchmark(
 
     An interrupted run goes on where it stopped when the same command is given again.
     """
-    from mair_cli.measure.protocol import Protocol
+    from mair_cli.measure.protocol import MeasureProtocol
 
     console.configure(verbose=verbose, quiet=quiet)
     go_offline(offline)
     kind = TASKS[check_choice("--task", task, tuple(TASKS))]
-    protocol = Protocol(
+    protocol = MeasureProtocol(
         kind.name,
         scale=scale if scale is not None else (4 if kind.enlarges else 1),
         sigma=sigma if sigma is not None else (25.0 if kind.inputs == "noisy" else None),
@@ -291,7 +291,7 @@ def _possible_names(plan: Plan) -> set[str]:
     return labels | set(MODELS) if "auto" in labels else labels
 
 
-def _tell_listing(located: LocatedSet, listing: Listing, protocol: Protocol) -> None:
+def _tell_listing(located: LocatedSet, listing: Listing, protocol: MeasureProtocol) -> None:
     for problem in listing.problems[:_MOST_PROBLEMS]:
         console.warn(problem)
     if len(listing.problems) > _MOST_PROBLEMS:
@@ -373,7 +373,7 @@ def _cut_up(options: RunSettings) -> str:
     return f"tiles, --tile {options.tile}" if options.tile else "not at all, whole images"
 
 
-def _inputs_for_people(protocol: Protocol) -> str:
+def _inputs_for_people(protocol: MeasureProtocol) -> str:
     made = str(protocol.degradation)
     return "as they are" if made == "clean" else f"{made} (JPEG by libjpeg, 4:2:0)" if protocol.quality else made
 

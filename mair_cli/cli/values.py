@@ -7,7 +7,7 @@ import os
 from decimal import Decimal
 
 from mair_cli.errors import UsageError
-from mair_cli.restore.sizes import MOST, TargetSize
+from mair_cli.restore.sizes import MOST, NETWORK_SCALES, TargetSize
 
 
 def parse_scale(scale: str | None, size: str | None) -> dict[str, int | str]:
@@ -18,9 +18,8 @@ def parse_scale(scale: str | None, size: str | None) -> dict[str, int | str]:
     if scale is not None and size is not None:
         raise UsageError("--scale and --size exclude each other: give only one.")
     if size is not None:
-        target = TargetSize.parse(size)
-        whole = target.factor in (2, 3, 4)
-        return {"scale": int(target.factor)} if whole and target.factor is not None else {"size": size}
+        share = TargetSize.parse(size).factor
+        return {"size": size} if share is None or share not in NETWORK_SCALES else {"scale": int(share)}
     if scale is None:
         return {}
     try:
@@ -29,7 +28,7 @@ def parse_scale(scale: str | None, size: str | None) -> dict[str, int | str]:
         factor = math.nan
     if not 0 < factor <= MOST:
         raise UsageError(f"--scale {scale}: give a number above 0 and at most {MOST}, such as 2, 3, 4 or 1.5.")
-    return {"scale": int(factor)} if factor in (2, 3, 4) else {"size": f"{Decimal(repr(factor)) * 100:f}%"}
+    return {"scale": int(factor)} if factor in NETWORK_SCALES else {"size": f"{Decimal(repr(factor)) * 100:f}%"}
 
 
 def check_choice(flag: str, value: str, choices: tuple[str, ...]) -> str:

@@ -20,7 +20,7 @@ from typing import Any, Final, Literal
 
 from mair_cli.errors import MairError, UsageError, first_line
 from mair_cli.jobs.batch import Treatment
-from mair_cli.jobs.cluster_worker import Desk, Done, Load, RestoringActor
+from mair_cli.jobs.cluster_worker import Coordinator, Done, Load, RestoringActor
 from mair_cli.jobs.plan import Job
 from mair_cli.restore.settings import RunSettings
 
@@ -178,11 +178,11 @@ class ClusterRun:
         )
         # Where its own node dies, another takes it over, and counts anew.
         lasting = {"max_restarts": -1, "max_task_retries": -1}
-        desk = ray.remote(Desk).options(num_cpus=0, scheduling_strategy=here, **lasting).remote(load)
+        coordinator = ray.remote(Coordinator).options(num_cpus=0, scheduling_strategy=here, **lasting).remote(load)
         rows = [{"index": index, "job": pickle.dumps(job)} for index, job in enumerate(jobs)]
         done = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
             RestoringActor,
-            fn_constructor_args=(desk,),
+            fn_constructor_args=(coordinator,),
             compute=ray.data.ActorPoolStrategy(size=share.actors, max_tasks_in_flight_per_actor=_IN_FLIGHT),
             num_cpus=share.threads,
             num_gpus=share.gpus,
@@ -192,7 +192,7 @@ class ClusterRun:
                 yield from map(pickle.loads, batch["done"])
         finally:
             with suppress(ray.exceptions.RayError):
-                ray.kill(desk)
+                ray.kill(coordinator)
             gc.collect()  # Ray leaves 12 objects a picture in circles, which Python alone would look for late
 
 

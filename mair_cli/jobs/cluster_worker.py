@@ -83,7 +83,7 @@ class Load:
         return self.run.with_(weights=path)
 
 
-class Desk:
+class Coordinator:
     """Hands out the load, and counts how often each picture was begun and not finished.
 
     An actor of its own beside the driver, which outlives those that work.
@@ -110,18 +110,18 @@ class Desk:
 class RestoringActor:
     """A network, loaded once, that restores one picture after the other."""
 
-    def __init__(self, desk: Any) -> None:  # noqa: ANN401 - Ray's handle
-        """Load the network; `desk` is the handle of a `Desk`."""
+    def __init__(self, coordinator: Any) -> None:  # noqa: ANN401 - Ray's handle
+        """Load the network; `coordinator` is the handle of a `Coordinator`."""
         import ray
 
         keep_freed_memory()
-        given: Load = ray.get(desk.load.remote())
+        given: Load = ray.get(coordinator.load.remote())
         with suppress(OSError):  # relative names are those of files that all machines share
             os.chdir(given.cwd)
         self._folder = tempfile.TemporaryDirectory(prefix="mair-actor-")
         run = given.unpacked(Path(self._folder.name))
         self._restorer = load_restorer(run)
-        self._treatment, self._desk = given.treatment, desk
+        self._treatment, self._coordinator = given.treatment, coordinator
         self._engine = Engine(self._restorer.model_name, self._restorer.backend, str(self._restorer.device))
         self._node = platform.node()
 
@@ -130,9 +130,9 @@ class RestoringActor:
         import ray
 
         index, job = int(row["index"]), pickle.loads(row["job"])
-        attempt = ray.get(self._desk.begin.remote(index))
+        attempt = ray.get(self._coordinator.begin.remote(index))
         outcome = self._outcome(job, attempt)
-        ray.get(self._desk.end.remote(index))
+        ray.get(self._coordinator.end.remote(index))
         return {"done": pickle.dumps(Done(outcome, self._engine, self._node))}
 
     def _outcome(self, job: Job, attempt: int) -> Outcome:

@@ -29,7 +29,7 @@ from mair_cli.images.picture import convert_depth
 from mair_cli.measure.metrics import psnr, ssim, ssim_3d
 from mair_cli.tasks import TASKS, Channel, Task, find_task
 
-__all__ = ["Measurement", "Pair", "Protocol", "load_pair", "mean_of", "measure", "to_bytes"]
+__all__ = ["MeasureProtocol", "Measurement", "Pair", "load_pair", "mean_of", "measure", "to_bytes"]
 
 
 SCALES = (2, 3, 4, 8)
@@ -37,7 +37,7 @@ SCALES = (2, 3, 4, 8)
 
 
 @dataclass(frozen=True)
-class Protocol:
+class MeasureProtocol:
     """What is restored, from what.
 
     Attributes:
@@ -153,7 +153,7 @@ def _spread(image: np.ndarray) -> np.ndarray:
     return image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
 
 
-def load_pair(sample: Sample, protocol: Protocol) -> Pair:
+def load_pair(sample: Sample, protocol: MeasureProtocol) -> Pair:
     """Read, or make, the input of a sample, and fit the ground truth to it.
 
     Raises:
@@ -227,7 +227,7 @@ def measure(output: np.ndarray, truth: np.ndarray, crop: int, over_channels: boo
     Args:
         output: (H, W, 3) RGB uint8.
         truth: the same shape and type.
-        crop: pixels left out at every edge, see `Protocol.crop`.
+        crop: pixels left out at every edge, see `MeasureProtocol.crop`.
         over_channels: take SSIM with a window over channels too, see `Task.measured_whole`.
 
     Raises:

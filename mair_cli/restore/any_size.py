@@ -14,9 +14,7 @@ from mair_cli.restore.pictures import resized
 from mair_cli.restore.progress import Progress, share
 from mair_cli.restore.restorer import Restorer
 from mair_cli.restore.settings import Levels, RunSettings
-from mair_cli.restore.sizes import TargetSize, passes
-
-SCALES = (2, 3, 4)
+from mair_cli.restore.sizes import NETWORK_SCALES, TargetSize, passes
 
 
 def load_restorer(settings: RunSettings) -> Restorer | SizedRestorer:
@@ -60,7 +58,7 @@ class SizedRestorer:
 
     def _usual_scale(self) -> int:
         factor = self._target.factor
-        return 4 if factor is None else passes(factor, SCALES)[0]
+        return 4 if factor is None else passes(factor, NETWORK_SCALES)[0]
 
     def _network(self, scale: int) -> Restorer:
         if scale not in self._loaded:
@@ -69,7 +67,7 @@ class SizedRestorer:
 
     @property
     def _scales(self) -> Iterable[int]:
-        return self._loaded if self._fixed else SCALES
+        return self._loaded if self._fixed else NETWORK_SCALES
 
     def _passes(self, width: int, height: int) -> tuple[int, ...]:
         try:

@@ -28,7 +28,16 @@ from mair_cli.restore.partition import run_partition
 from mair_cli.restore.pictures import levels_of, restore_frames
 from mair_cli.restore.pixels import check_image
 from mair_cli.restore.progress import Progress
-from mair_cli.restore.settings import ALPHA_CHOICES, MAX_SIGMA, AlphaChoice, Jpeg, Levels, Origin, RunSettings, Sigma
+from mair_cli.restore.settings import (
+    ALPHA_CHOICES,
+    MAX_SIGMA,
+    AlphaChoice,
+    Jpeg,
+    LevelOrigin,
+    Levels,
+    RunSettings,
+    Sigma,
+)
 from mair_cli.restore.signature import signed
 from mair_cli.restore.tile_policy import DEFAULT_OVERLAP, TileChoice, choose_tile
 from mair_cli.restore.tiled import TensorFunction, TileFunction, run_tiled
@@ -166,7 +175,7 @@ class Restorer:
 
     def _sigma(
         self, image: npt.NDArray[Any] | None, sigma: Sigma | None, file_quality: int | None = None
-    ) -> tuple[float | None, Origin]:
+    ) -> tuple[float | None, LevelOrigin]:
         if not self.takes_sigma:
             if sigma is not None and self._inputs != "noisy":
                 self._warn_once("sigma", f"{self.model_name} cannot be told of noise: it takes no notice of `sigma`.")
@@ -370,7 +379,7 @@ def _path(name: str, value: object) -> Path:
     return Path(value)
 
 
-def _quality(jpeg: Jpeg, file_quality: int | None) -> tuple[int | None, Origin]:
+def _quality(jpeg: Jpeg, file_quality: int | None) -> tuple[int | None, LevelOrigin]:
     if jpeg == "off":
         return None, "told"
     if jpeg == "auto":

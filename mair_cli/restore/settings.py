@@ -25,8 +25,8 @@ __all__ = [
     "SMALLEST_TILE",
     "AlphaChoice",
     "Jpeg",
+    "LevelOrigin",
     "Levels",
-    "Origin",
     "RunSettings",
     "Sigma",
     "check_alpha",
@@ -35,7 +35,7 @@ __all__ = [
 
 Sigma = float | Literal["auto"]
 Jpeg = int | Literal["auto", "off"]
-Origin = Literal["told", "file", "estimated", "nothing known"]
+LevelOrigin = Literal["told", "file", "estimated", "nothing known"]
 AlphaChoice = Literal["model", "resize", "drop"]
 ALPHA_CHOICES: tuple[AlphaChoice, ...] = get_args(AlphaChoice)
 """What becomes of transparency: restored by the network, enlarged by bicubic, or left out."""
@@ -291,8 +291,8 @@ class Levels:
 
     sigma: float | None = None
     jpeg: int | None = None
-    sigma_origin: Origin = "nothing known"
-    jpeg_origin: Origin = "nothing known"
+    sigma_origin: LevelOrigin = "nothing known"
+    jpeg_origin: LevelOrigin = "nothing known"
 
     def __str__(self) -> str:
         """For people, such as "σ 12.3 (estimated), JPEG 75 (file)"; empty where nothing is told."""

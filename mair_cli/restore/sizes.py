@@ -15,6 +15,9 @@ from mair_cli.errors import UsageError
 MOST: Final = 16
 """Most that a picture is enlarged: ×4 twice over."""
 
+NETWORK_SCALES: Final = (2, 3, 4)
+"""What one network enlarges at a time."""
+
 _WANTED = "a width such as 1920x, a height such as x1080, a box such as 1920x1080, or a share such as 150%"
 _SHARE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*%")
 _PIXELS = re.compile(r"(?P<width>[1-9]\d{0,6})?(?:[x×](?P<height>[1-9]\d{0,6})?)?", re.IGNORECASE)

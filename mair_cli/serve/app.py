@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -24,8 +24,8 @@ from starlette.routing import Route
 from mair_cli.errors import ImageError, MairError, UsageError
 from mair_cli.restore.settings import RunSettings
 from mair_cli.serve import page
+from mair_cli.serve.form import FIELDS, RestoreForm, read_form
 from mair_cli.serve.orders import BusyError, Order, OrderBook
-from mair_cli.serve.wishes import FIELDS, Wishes, read_wishes
 
 _UNNAMED: Final = "picture"
 _FORM_TYPE: Final = "multipart/form-data"  # curl calls every body that it is given a form of the other type
@@ -132,36 +132,33 @@ class Endpoints:
         try:
             is_form = request.headers.get("content-type", "").startswith(_FORM_TYPE)
             receive = self._take_form if is_form else self._take_body
-            name, wishes = await receive(request, folder / "picture")
+            name, asked = await receive(request, folder / "picture")
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        return await run_in_threadpool(self.book.add, name, wishes, folder)
+        return await run_in_threadpool(self.book.add, name, asked, folder)
 
-    async def _take_form(self, request: Request, target: Path) -> tuple[str, Wishes]:
+    async def _take_form(self, request: Request, target: Path) -> tuple[str, RestoreForm]:
         fields = dict(request.query_params)
         async with request.form(max_files=1, max_fields=2 * len(FIELDS)) as form:
             pictures = [value for value in form.values() if isinstance(value, UploadFile)]
             fields |= {name: value for name, value in form.items() if isinstance(value, str)}
             if not pictures:
                 raise UsageError("There is no picture in the form: add one as a file.")
-            wishes = self._wishes(fields)
+            asked = read_form(fields, self.machine)
             await run_in_threadpool(_copy, pictures[0], target)
-            return _plain(pictures[0].filename), wishes
+            return _plain(pictures[0].filename), asked
 
-    async def _take_body(self, request: Request, target: Path) -> tuple[str, Wishes]:
+    async def _take_body(self, request: Request, target: Path) -> tuple[str, RestoreForm]:
         fields = dict(request.query_params)
         name = _plain(fields.pop("name", None))
-        wishes = self._wishes(fields)
+        asked = read_form(fields, self.machine)
         with target.open("wb") as file:
             async for chunk in request.stream():
                 await run_in_threadpool(file.write, chunk)
         if not target.stat().st_size:
             raise UsageError("The request holds no picture: send one as its body, or in a form.")
-        return name, wishes
-
-    def _wishes(self, fields: Mapping[str, str]) -> Wishes:
-        return read_wishes(fields, self.machine)
+        return name, asked
 
     def _find(self, request: Request) -> Order:
         order = self.book.find(request.path_params["id"])

@@ -22,7 +22,7 @@ from mair_cli.jobs.plan import Job
 from mair_cli.restore.any_size import SizedRestorer, load_restorer
 from mair_cli.restore.restorer import Restorer
 from mair_cli.restore.settings import RunSettings
-from mair_cli.serve.wishes import Wishes
+from mair_cli.serve.form import RestoreForm
 from mair_cli.store.trace import log_traceback
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class Order:
 
     Attributes:
         name: the picture's file name, as its owner calls it.
-        wishes: how it is to be restored.
+        asked: how it is to be restored.
         folder: holds the picture and its result; goes with the order.
         info: what the picture's header says.
         id: what to ask for it by; not to be guessed.
@@ -61,7 +61,7 @@ class Order:
     """
 
     name: str
-    wishes: Wishes
+    asked: RestoreForm
     folder: Path
     info: ImageInfo
     id: str = field(default_factory=lambda: secrets.token_urlsafe(12))
@@ -88,7 +88,7 @@ class Order:
     def result_name(self) -> str:
         """What to call the result; only once it is there."""
         assert self.result is not None
-        return f"{Path(self.name).stem}{self.wishes.suffix}{extension_for(self.result.format)}"
+        return f"{Path(self.name).stem}{self.asked.suffix}{extension_for(self.result.format)}"
 
     @property
     def bytes_kept(self) -> int:
@@ -130,18 +130,18 @@ class OrderBook:
             raise BusyError(f"Results of {kept / 1e9:.1f} GB are kept here: save some and remove them.")
         return Path(tempfile.mkdtemp(dir=self.root))
 
-    def add(self, name: str, wishes: Wishes, folder: Path) -> Order:
+    def add(self, name: str, asked: RestoreForm, folder: Path) -> Order:
         """Queue the file `picture` of a folder from `new_folder`. Raises ImageError where it is no picture.
 
         The folder is the book's from here on.
         """
         try:
             with (folder / "picture").open("rb") as stream:
-                info = probe(stream, name, self.max_pixels, wishes.settings.named_scale)
+                info = probe(stream, name, self.max_pixels, asked.settings.named_scale)
         except MairError:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        order = Order(name, wishes, folder, info)
+        order = Order(name, asked, folder, info)
         with self._change:
             self._orders[order.id] = order
             self._change.notify()
@@ -214,11 +214,11 @@ class OrderBook:
             order.finished.set_result(None)
 
     def _carry_out(self, order: Order) -> None:
-        wishes, watched = order.wishes, _watched(order)
+        asked, watched = order.asked, _watched(order)
         watched(0, 0)
-        restorer = self._load(wishes.settings)
-        job = Job(Source(order.picture), order.restored, wishes.format)
-        treatment = Treatment(wishes.settings.asked_task.name, wishes.alpha, wishes.quality, self.max_pixels)
+        restorer = self._load(asked.settings)
+        job = Job(Source(order.picture), order.restored, asked.format)
+        treatment = Treatment(asked.settings.asked_task.name, asked.alpha, asked.quality, self.max_pixels)
         order.outcome = restore_job(job, restorer, treatment, Streams(BytesIO(), _nowhere), watched)
         if order.outcome.error is not None:
             order.error = order.outcome.error.replace(str(order.picture), order.name)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from mair_cli.benchmark.runs import Benchmark, OnRow
 from mair_cli.datasets.pairs import Sample, find_samples
-from mair_cli.measure.protocol import Protocol
+from mair_cli.measure.protocol import MeasureProtocol
 
 
 def draw(height: int, width: int, seed: int) -> np.ndarray:
@@ -53,7 +53,7 @@ class DrawnBenchmark:
             for state in earlier.outcome.states.values():
                 state.close()
         new = Benchmark(
-            Protocol("sr", 2),
+            MeasureProtocol("sr", 2),
             find_samples(self.folder, "sr", 2).samples if chosen is None else chosen,
             state_root=self.state,
             settings=settings or {"dataset": "pictures"},

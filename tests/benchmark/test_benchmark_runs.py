@@ -15,7 +15,7 @@ from mair_cli.benchmark.runs import Benchmark, summarise
 from mair_cli.benchmark.state import Row, RunState, state_key
 from mair_cli.datasets.pairs import Sample
 from mair_cli.errors import MairError
-from mair_cli.measure.protocol import Measurement, Protocol
+from mair_cli.measure.protocol import Measurement, MeasureProtocol
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def _rows(run: Benchmark) -> list[tuple[str, float | None]]:
 
 def test_every_image_is_measured_on_both_kinds_of_channels(benchmark: DrawnBenchmark) -> None:
     run = benchmark()
-    run.run(BaselineMethod("bicubic", Protocol("sr", 2)))
+    run.run(BaselineMethod("bicubic", MeasureProtocol("sr", 2)))
     assert [row.image for row in run.outcome.rows] == ["p1", "p2", "p3"]
     for row in run.outcome.rows:
         assert row.measurement is not None
@@ -164,7 +164,7 @@ def test_nothing_measured_has_no_mean(benchmark: DrawnBenchmark, tmp_path: Path)
 
 def test_several_methods_keep_their_states_apart(benchmark: DrawnBenchmark) -> None:
     run = benchmark()
-    methods: list[Method] = [Counting("one"), Counting("two"), BaselineMethod("bicubic", Protocol("sr", 2))]
+    methods: list[Method] = [Counting("one"), Counting("two"), BaselineMethod("bicubic", MeasureProtocol("sr", 2))]
     for method in methods:
         run.run(method)
     assert len({state.folder for state in run.outcome.states.values()}) == 3

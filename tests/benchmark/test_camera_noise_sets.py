@@ -13,12 +13,12 @@ from mair_cli.datasets import mat_files
 from mair_cli.datasets.mat_files import SIDD_NOISY, SIDD_TRUTH
 from mair_cli.datasets.pairs import find_samples
 from mair_cli.errors import ImageError, UsageError
-from mair_cli.measure.protocol import Protocol, load_pair, measure
+from mair_cli.measure.protocol import MeasureProtocol, load_pair, measure
 
 scipy_io = pytest.importorskip("scipy.io")
 h5py = pytest.importorskip("h5py")
 
-REAL = Protocol("real-denoise")
+REAL = MeasureProtocol("real-denoise")
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_tasks_of_the_u_shaped_network_are_measured_with_both_kinds_of_ssim(
     both = measure(pair.degraded, pair.truth, REAL.crop, REAL.kind.measured_whole)
     assert both.ssim_3d is not None
     assert both.ssim_3d != both.ssim_rgb
-    assert not Protocol("sr", 4).kind.measured_whole
+    assert not MeasureProtocol("sr", 4).kind.measured_whole
     assert measure(pair.degraded, pair.truth, 0).ssim_3d is None
 
 

@@ -21,7 +21,7 @@ from mair_cli.benchmark.html import render_html
 from mair_cli.benchmark.methods import BaselineMethod
 from mair_cli.benchmark.published import published_figures
 from mair_cli.benchmark.report import BenchmarkReport
-from mair_cli.measure.protocol import Protocol
+from mair_cli.measure.protocol import MeasureProtocol
 
 webdriver = pytest.importorskip("selenium.webdriver")
 pytestmark = pytest.mark.skipif(MISSING, reason=WHY_MISSING)
@@ -37,8 +37,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 def page(tmp_path: Path) -> Path:
     run = DrawnBenchmark.below(tmp_path)(keep_outputs=True)
     for name in ("nearest", "bicubic"):
-        run.run(BaselineMethod(name, Protocol("sr", 2)))
-    published = published_figures("Set5", Protocol("sr", 2))
+        run.run(BaselineMethod(name, MeasureProtocol("sr", 2)))
+    published = published_figures("Set5", MeasureProtocol("sr", 2))
     report = BenchmarkReport("Set5", run.outcome, {"cut up": "no"}, describe_environment(), published, full_set=3)
     path = tmp_path / "page.html"
     path.write_text(render_html(report), encoding="utf-8")

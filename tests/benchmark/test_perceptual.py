@@ -23,7 +23,7 @@ from mair_cli.benchmark.report import BenchmarkReport, render_csv, render_json
 from mair_cli.benchmark.report_tables import render_markdown
 from mair_cli.errors import DownloadError, OfflineError, UsageError
 from mair_cli.measure.perceptual import open_measures
-from mair_cli.measure.protocol import Protocol
+from mair_cli.measure.protocol import MeasureProtocol
 from mair_cli.restore.settings import RunSettings
 
 CPU = torch.device("cpu")
@@ -72,7 +72,7 @@ def test_measures_are_taken_of_results_and_truth_and_told_in_reports(
     benchmark = DrawnBenchmark.below(tmp_path)()
     benchmark.measures = open_measures(["lpips", "niqe"], CPU)
     assert capsys.readouterr().out == ""
-    benchmark.run(build_method("bicubic", Protocol("sr", 2), RunSettings()))
+    benchmark.run(build_method("bicubic", MeasureProtocol("sr", 2), RunSettings()))
     rows = [row.measurement for row in benchmark.outcome.rows]
     assert all(row is not None and 0 < row.perceptual["lpips"] < 0.2 for row in rows)
     report = BenchmarkReport("pictures", benchmark.outcome, {}, {})

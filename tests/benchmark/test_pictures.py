@@ -30,7 +30,7 @@ from mair_cli.benchmark.plot import Point, Reference, quality_time_plot
 from mair_cli.benchmark.published import PublishedFigure
 from mair_cli.benchmark.report import BenchmarkReport
 from mair_cli.benchmark.runs import BenchmarkResults
-from mair_cli.measure.protocol import Protocol
+from mair_cli.measure.protocol import MeasureProtocol
 
 
 def _decoded(address: str) -> np.ndarray:
@@ -60,7 +60,7 @@ def page(tmp_path: Path) -> Callable[[str], str]:
     """The page of a benchmark in which everything that has a name has the given one."""
     run = DrawnBenchmark.below(tmp_path)(keep_outputs=True)
     for name in ("bicubic", "nearest"):
-        run.run(BaselineMethod(name, Protocol("sr", 2)))
+        run.run(BaselineMethod(name, MeasureProtocol("sr", 2)))
 
     def made(name: str) -> str:
         outcome = run.outcome

@@ -7,12 +7,12 @@ import pytest
 from mair_cli.benchmark.methods import MethodInfo
 from mair_cli.benchmark.published import _all_figures, counterpart, published_figures, published_images
 from mair_cli.datasets.benchmark_sets import catalogue
-from mair_cli.measure.protocol import Protocol
+from mair_cli.measure.protocol import MeasureProtocol
 
 
 @pytest.mark.parametrize(("scale", "psnr"), [(2, 33.66), (3, 30.39), (4, 28.42)])
 def test_bicubic_stands_with_its_published_figure(scale: int, psnr: float) -> None:
-    figures = published_figures("Set5", Protocol("sr", scale))
+    figures = published_figures("Set5", MeasureProtocol("sr", scale))
     found = counterpart(MethodInfo("bicubic", "baseline", ""), figures)
     assert found is not None
     assert found.psnr == psnr
@@ -20,19 +20,19 @@ def test_bicubic_stands_with_its_published_figure(scale: int, psnr: float) -> No
 
 
 def test_figures_are_those_of_the_set_the_task_and_the_degree() -> None:
-    for figure in published_figures("CBSD68", Protocol("denoise", sigma=25)):
+    for figure in published_figures("CBSD68", MeasureProtocol("denoise", sigma=25)):
         assert (figure.dataset, figure.task, figure.setting) == ("CBSD68", "denoise", 25)
-    assert {figure.method for figure in published_figures("CBSD68", Protocol("denoise", sigma=25))} >= {
+    assert {figure.method for figure in published_figures("CBSD68", MeasureProtocol("denoise", sigma=25))} >= {
         "DnCNN",
         "MambaIR",
     }
-    assert published_figures("CBSD68", Protocol("denoise", sigma=20)) == []
-    assert published_figures("holiday", Protocol("sr", 4)) == []
+    assert published_figures("CBSD68", MeasureProtocol("denoise", sigma=20)) == []
+    assert published_figures("holiday", MeasureProtocol("sr", 4)) == []
 
 
 def test_every_method_stands_once_per_table_and_has_a_source() -> None:
     for name in catalogue():
-        for protocol in (Protocol("sr", 4), Protocol("sr", 2), Protocol("denoise", sigma=15)):
+        for protocol in (MeasureProtocol("sr", 4), MeasureProtocol("sr", 2), MeasureProtocol("denoise", sigma=15)):
             figures = published_figures(name, protocol)
             assert len({figure.method for figure in figures}) == len(figures)
             assert all(len(figure.source) > 10 and 15 < figure.psnr < 60 for figure in figures)
@@ -50,7 +50,7 @@ def test_every_method_stands_once_per_table_and_has_a_source() -> None:
 def test_only_the_very_same_weights_are_claimed_to_be_a_published_row(
     model: str, ensemble: bool, method: str | None
 ) -> None:
-    figures = published_figures("Set5", Protocol("sr", 4))
+    figures = published_figures("Set5", MeasureProtocol("sr", 4))
     found = counterpart(MethodInfo("any", "model", "", model=model), figures, ensemble)
     assert (found.method if found else None) == method
 
@@ -72,8 +72,8 @@ def test_jpeg_removal_has_its_methods_own_figures(quality: int, psnr: tuple[floa
 
 
 def test_nothing_is_published_for_inputs_degraded_further() -> None:
-    assert published_figures("Set5", Protocol("sr", 4))
-    assert published_figures("CBSD68", Protocol("denoise", sigma=25))
-    assert published_figures("Set5", Protocol("sr", 4, quality=75)) == []
-    assert published_figures("Set5", Protocol("sr", 4, sigma=10)) == []
-    assert published_figures("CBSD68", Protocol("denoise", sigma=25, quality=50)) == []
+    assert published_figures("Set5", MeasureProtocol("sr", 4))
+    assert published_figures("CBSD68", MeasureProtocol("denoise", sigma=25))
+    assert published_figures("Set5", MeasureProtocol("sr", 4, quality=75)) == []
+    assert published_figures("Set5", MeasureProtocol("sr", 4, sigma=10)) == []
+    assert published_figures("CBSD68", MeasureProtocol("denoise", sigma=25, quality=50)) == []

@@ -18,14 +18,14 @@ from mair_cli.benchmark.report import BenchmarkReport, render_csv, render_json
 from mair_cli.benchmark.runs import BenchmarkResults
 from mair_cli.benchmark.state import Row
 from mair_cli.datasets.pairs import Sample
-from mair_cli.measure.protocol import Measurement, Protocol
+from mair_cli.measure.protocol import Measurement, MeasureProtocol
 
 BICUBIC = MethodInfo("bicubic", "baseline", "MATLAB's")
 LITE = MethodInfo("mair-lite-x4", "model", "bundled", 240_000, "ab", "mair-lite-x4")
 
 
-def _report(protocol: Protocol | None = None, **fields: object) -> BenchmarkReport:
-    protocol = protocol or Protocol("sr", 4)
+def _report(protocol: MeasureProtocol | None = None, **fields: object) -> BenchmarkReport:
+    protocol = protocol or MeasureProtocol("sr", 4)
     samples = [Sample(name, Path(f"{name}.png")) for name in ("one", "two")]
     rows = [
         Row("one", "bicubic", "d", 100, 80, Measurement(28.0, 0.8, 27.0, 0.7), 0.5, 2**20),
@@ -125,7 +125,7 @@ def test_gray_images_are_pointed_out_with_what_they_change() -> None:
 
 
 def test_headline_is_on_y_for_enlarging_and_on_rgb_for_denoising() -> None:
-    for protocol, value in ((Protocol("sr", 4), 28.5), (Protocol("denoise", sigma=25), 27.5)):
+    for protocol, value in ((MeasureProtocol("sr", 4), 28.5), (MeasureProtocol("denoise", sigma=25), 27.5)):
         report = _report(protocol)
         headline = report.headline(report.summaries[0])
         assert headline is not None
@@ -150,7 +150,9 @@ def test_every_name_stays_in_its_cell(name: str) -> None:
 
 def _named(name: str) -> BenchmarkReport:
     row = Row(name, name, "d", 4, 4, Measurement(-3.0, -0.5, 27.0, 0.7), 0.5, error=name)
-    outcome = BenchmarkResults(Protocol("sr", 4), [Sample(name, Path("x"))], [replace(BICUBIC, name=name)], [row])
+    outcome = BenchmarkResults(
+        MeasureProtocol("sr", 4), [Sample(name, Path("x"))], [replace(BICUBIC, name=name)], [row]
+    )
     return _report(dataset=name, outcome=outcome, published=())
 
 

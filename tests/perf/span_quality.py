@@ -21,7 +21,7 @@ from rich.table import Table
 
 from mair_cli.benchmark.methods import BaselineMethod, ModelMethod
 from mair_cli.datasets.pairs import Sample, find_samples
-from mair_cli.measure.protocol import Protocol, load_pair, measure, to_bytes
+from mair_cli.measure.protocol import MeasureProtocol, load_pair, measure, to_bytes
 from mair_cli.restore.restorer import Restorer
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "recipes"))
@@ -30,7 +30,7 @@ from teacher_span import enlarge, load_teachers, packaged_models  # type: ignore
 Enlarge = Callable[[np.ndarray], np.ndarray]
 
 
-def mean_psnr(samples: list[Sample], protocol: Protocol, methods: list[Enlarge]) -> list[float]:
+def mean_psnr(samples: list[Sample], protocol: MeasureProtocol, methods: list[Enlarge]) -> list[float]:
     """Mean PSNR on Y of each method, dB."""
     rows = []
     for sample in samples:
@@ -55,7 +55,7 @@ def main() -> None:
     samples = find_samples(options.folder, "sr", options.scale).samples
     table = Table("input", "bicubic", "SPAN", "mair")
     for quality in (None, *options.jpeg):
-        protocol = Protocol("sr", options.scale, quality=quality)
+        protocol = MeasureProtocol("sr", options.scale, quality=quality)
         methods: list[Enlarge] = [
             BaselineMethod("bicubic", protocol).restore,
             lambda image: to_bytes(enlarge(span, image)),

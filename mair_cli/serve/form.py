@@ -13,7 +13,7 @@ from mair_cli.tasks import find_task
 
 
 @dataclass(frozen=True)
-class Wishes:
+class RestoreForm:
     """How one picture is to be restored and written.
 
     Attributes:
@@ -34,7 +34,7 @@ class Wishes:
         return self.settings.result_suffix(self.settings.named_scale)
 
 
-def read_wishes(fields: Mapping[str, str], machine: RunSettings) -> Wishes:
+def read_form(fields: Mapping[str, str], machine: RunSettings) -> RestoreForm:
     """From the fields of a request; an empty one counts as left out.
 
     Args:
@@ -53,7 +53,7 @@ def read_wishes(fields: Mapping[str, str], machine: RunSettings) -> Wishes:
     if task.inputs == "noisy":
         values.setdefault("sigma", "auto")
     form = given.get("format")
-    return Wishes(
+    return RestoreForm(
         machine.with_(**values),
         None if form is None else writable_format(form),
         _quality(given.get("quality")),
