@@ -8,17 +8,17 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from mair_cli.errors import UsageError
 from mair_cli.images.formats import FORMATS
-from mair_cli.jobs.elsewhere import walk
 from mair_cli.store.remote import Address, Place, is_address, looked_at, parse_place
 
 RESULT = re.compile(
     r"(?P<stem>.+)_mair_(?:[a-z]*[0-9.]*|[0-9]+x[0-9]*)(?:_compare)?"
 )  # see `Task.result_suffix` and `companion`
 
+_UNSAFE = {"", ".", ".."}  # parts of keys that would lead out of the folder to which results are mirrored
 _REMEMBERED = 1000  # files elsewhere that are no images
 
 _TAG = re.compile(r"(?P<stem>.+)_[a-z0-9]{2,5}", re.IGNORECASE)
@@ -81,44 +81,45 @@ class Search:
         return self._walk_elsewhere(place)
 
     def _walk_elsewhere(self, place: Address) -> Iterator[Place]:
-        """Images as they are listed; in the order of S3, which is that of the whole names. Raises UsageError."""
+        """Images as they are listed; in the order of S3, which is that of the whole names. Raises UsageError.
+
+        By the rules of `walk`, from one listing as it comes in: what is held grows with folders, not with files.
+        """
         found, troubles = False, len(self.problems)
-        leave_out = self.leave_out if isinstance(self.leave_out, Address) else None
-        images = walk(
-            place,
-            recursive=self.recursive,
-            is_image=self.is_image,
-            original_of=original_folder,
-            leave_out=leave_out,
-            notes=self,
-        )
+        tree = _Tree(place, self.leave_out if isinstance(self.leave_out, Address) else None)
         try:
-            for image in images:
-                found = True
-                yield image
+            for file in place.files(recursive=self.recursive, folders=self._left):
+                if not tree.is_safe(file):
+                    self.problems.append((str(file), "a name with empty parts or dots is not mirrored"))
+                elif tree.counts(file) and not self._is_made(tree, file):
+                    if self.is_image(file.name):
+                        found = True
+                        yield file
+                    else:
+                        self._ignore(file)
         except OSError as error:
             raise UsageError(f"{place}: cannot be listed: {error.strerror or error}.") from error
         if not found and len(self.problems) == troubles:
             self._no_images(place)
 
-    def ignore(self, file: Address) -> None:
-        """See `elsewhere.Notes`. Of many files the first are remembered; the others are counted."""
+    def _left(self, folder: Address) -> None:
+        if not folder.name.startswith("."):
+            self.folders.append(folder)
+
+    def _is_made(self, tree: _Tree, file: Address) -> bool:
+        """Whether a file lies in a folder of results, which is noted once."""
+        made = tree.results_around(file)
+        if made is not None and made not in tree.noted:
+            tree.noted.add(made)
+            self.results.append(made)
+        return made is not None
+
+    def _ignore(self, file: Address) -> None:
+        """Of many files the first are remembered; the others are counted."""
         if len(self.ignored) < _REMEMBERED:
             self.ignored.append(file)
         else:
             self.more_ignored += 1
-
-    def result(self, folder: Address) -> None:
-        """See `elsewhere.Notes`."""
-        self.results.append(folder)
-
-    def unentered(self, folder: Address) -> None:
-        """See `elsewhere.Notes`."""
-        self.folders.append(folder)
-
-    def unsafe(self, file: Address) -> None:
-        """See `elsewhere.Notes`."""
-        self.problems.append((str(file), "a name with empty parts or dots is not mirrored"))
 
     def _no_images(self, folder: Place) -> None:
         hint = "" if self.recursive else "; `recursive` descends into folders"
@@ -151,6 +152,39 @@ class Search:
 
     def _unreadable(self, error: OSError) -> None:
         self.problems.append((str(error.filename), error.strerror or "cannot be read"))
+
+
+class _Tree:
+    """The folders of a tree elsewhere, as far as its listing has come."""
+
+    def __init__(self, top: Address, leave_out: Address | None) -> None:
+        self._top, self._leave_out = top, leave_out
+        self._parents: set[str] = set()
+        self.noted: set[Address] = set()
+
+    def _parts(self, file: Address) -> list[str]:
+        return file.url.removeprefix(self._top.url + "/").split("/")
+
+    def is_safe(self, file: Address) -> bool:
+        """Whether results can be mirrored under its name, which leads out of no folder."""
+        parts = self._parts(file)
+        return not (_UNSAFE.intersection(parts) or (os.sep != "/" and any(os.sep in part for part in parts)))
+
+    def counts(self, file: Address) -> bool:
+        """Whether it is neither hidden nor in the folder of results; its folders are known from here on."""
+        parts, without = self._parts(file), self._leave_out
+        self._parents.update(map(str, PurePosixPath(*parts).parents))
+        # Results into the folder of the inputs are refused by name where they would clash.
+        left_out = without is not None and without != self._top and file.url.startswith(without.url + "/")
+        return not left_out and not any(part.startswith(".") for part in parts)
+
+    def results_around(self, file: Address) -> Address | None:
+        """The folder of results in which it lies; its original has been listed before it."""
+        for parent in PurePosixPath(*self._parts(file)).parents:
+            original = original_folder(parent.name)
+            if original is not None and str(parent.with_name(original)) in self._parents:
+                return self._top / parent
+        return None
 
 
 def original_folder(name: str) -> str | None:
