@@ -30,16 +30,14 @@ class Targets:
 
     def reports(self) -> Iterator[tuple[Path, ReportKind]]:
         """Files asked for, and what each will hold."""
-        if self.json is not None:
-            yield self.json, "json"
-        if self.csv is not None:
-            yield self.csv, "csv"
-        if self.html is not None:
-            yield self.html, "html"
-        if self.markdown is not None:
-            yield self.markdown, "markdown"
-        if self.latex is not None:
-            yield self.latex, "latex"
+        kinds: dict[ReportKind, Path | None] = {
+            "json": self.json,
+            "csv": self.csv,
+            "html": self.html,
+            "markdown": self.markdown,
+            "latex": self.latex,
+        }
+        return ((path, kind) for kind, path in kinds.items() if path is not None)
 
     def check(self, inputs: Collection[Path], methods: Collection[str] = (), images: Collection[str] = ()) -> None:
         """Make sure, before anything is measured, that no result would destroy a file that is not its forerunner.

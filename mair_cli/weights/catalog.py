@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from mair_cli.errors import UsageError
@@ -25,7 +25,7 @@ LICENCE_NOTE = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelEntry:
     """One model: architecture, settings, weights and where they come from.
 
@@ -47,11 +47,11 @@ class ModelEntry:
 
     name: str
     task: str
-    scale: int
-    sigma: float | None
-    scene: str | None
-    config: Mapping[str, object]
-    origin: Origin
+    scale: int = 1
+    sigma: float | None = None
+    scene: str | None = None
+    config: Mapping[str, object] = field(default_factory=dict)
+    origin: Origin = "published"
     file: str
     other_files: tuple[str, ...] = ()
     drive_id: str | None = None
@@ -88,32 +88,6 @@ class ModelEntry:
         details = [self.scene] if self.scene else []
         details += ["any σ"] if task.inputs == "noisy" and self.sigma is None else []
         return ", ".join([title, *details, *(TASKS[other].label for other in self.also)])
-
-
-def _unet_config(
-    *,
-    dim: int,
-    num_blocks: tuple[int, ...],
-    num_refinement_blocks: int,
-    ssm_ratio: float,
-    flp_ratio: float,
-    mlp_ratio: float,
-    scan_len: int,
-) -> dict[str, object]:
-    return {
-        "inp_channels": 3,
-        "out_channels": 3,
-        "dim": dim,
-        "num_blocks": num_blocks,
-        "num_refinement_blocks": num_refinement_blocks,
-        "ssm_ratio": ssm_ratio,
-        "flp_ratio": flp_ratio,
-        "mlp_ratio": mlp_ratio,
-        "bias": False,
-        "dual_pixel_task": False,
-        "scan_len": scan_len,
-        "dynamic_ids": False,
-    }
 
 
 _SUPER_RESOLUTION: Mapping[str, tuple[str, Mapping[str, object], Mapping[int, int], Mapping[int, str]]] = {
@@ -172,6 +146,31 @@ _DENOISING: Mapping[str, object] = {
     "scan_len": 4,
 }
 _MAIR: Mapping[str, object] = {"img_range": 1.0, "resi_connection": "1conv"}
+_UNET: Mapping[str, object] = {
+    "inp_channels": 3,
+    "out_channels": 3,
+    "bias": False,
+    "dual_pixel_task": False,
+    "dynamic_ids": False,
+}
+_LARGE_UNET: Mapping[str, object] = {
+    "dim": 48,
+    "num_blocks": (4, 6, 6, 8),
+    "num_refinement_blocks": 4,
+    "ssm_ratio": 2.0,
+    "flp_ratio": 4.0,
+    "mlp_ratio": 1.5,
+    "scan_len": 4,
+}
+_SMALL_UNET: Mapping[str, object] = {
+    "dim": 24,
+    "num_blocks": (2, 2, 3, 4),
+    "num_refinement_blocks": 2,
+    "ssm_ratio": 1.2,
+    "flp_ratio": 2.0,
+    "mlp_ratio": 2.0,
+    "scan_len": 8,
+}
 
 
 def _super_resolution() -> Iterator[ModelEntry]:
@@ -181,10 +180,7 @@ def _super_resolution() -> Iterator[ModelEntry]:
                 name=f"mair-{size}-x{scale}",
                 task="sr",
                 scale=scale,
-                sigma=None,
-                scene=None,
                 config={"upscale": scale, **settings, **_MAIR},
-                origin="published",
                 file=f"{file}_x{scale}.pth",
                 parameters=parameters[scale],
                 figure=figures.get(scale),
@@ -201,11 +197,8 @@ def _gaussian_denoising() -> Iterator[ModelEntry]:
         yield ModelEntry(
             name=f"mair-cdn-s{sigma}",
             task="denoise",
-            scale=1,
             sigma=float(sigma),
-            scene=None,
             config={"upscale": 1, **_DENOISING, **_MAIR},
-            origin="published",
             file=f"MaIR_CDN_s{sigma}.pth",
             drive_id=drive_id,
             parameters=14_089_035,
@@ -213,15 +206,6 @@ def _gaussian_denoising() -> Iterator[ModelEntry]:
 
 
 def _u_shaped() -> Iterator[ModelEntry]:
-    large = _unet_config(
-        dim=48,
-        num_blocks=(4, 6, 6, 8),
-        num_refinement_blocks=4,
-        ssm_ratio=2.0,
-        flp_ratio=4.0,
-        mlp_ratio=1.5,
-        scan_len=4,
-    )
     camera: tuple[tuple[str, str, str, str], ...] = (
         ("mair-realdn", "real-denoise", "MaIR_RealDN", "1M8pDYp_-Yl46pMFqv_tnImJ8w1z6h7bH"),
         ("mair-motiondeblur", "deblur", "MaIR_MotionDeblur", "1bdYWJ0FXYknQuJQg77KrwII2jJHlX-3k"),
@@ -230,34 +214,18 @@ def _u_shaped() -> Iterator[ModelEntry]:
         yield ModelEntry(
             name=name,
             task=task,
-            scale=1,
-            sigma=None,
-            scene=None,
-            config=large,
-            origin="published",
+            config={**_UNET, **_LARGE_UNET},
             file=f"{stem}.pth",
             other_files=(f"{stem}.ckpt",),
             drive_id=drive_id,
             parameters=26_293_296,
         )
-    small = _unet_config(
-        dim=24,
-        num_blocks=(2, 2, 3, 4),
-        num_refinement_blocks=2,
-        ssm_ratio=1.2,
-        flp_ratio=2.0,
-        mlp_ratio=2.0,
-        scan_len=8,
-    )
     for data_set, scene in (("its", "indoor"), ("ots", "outdoor"), ("r6k", "mixed")):
         yield ModelEntry(
             name=f"mair-dh-{data_set}",
             task="dehaze",
-            scale=1,
-            sigma=None,
             scene=scene,
-            config=small,
-            origin="published",
+            config={**_UNET, **_SMALL_UNET},
             file=f"MaIR_DH_{data_set.upper()}.pth",
             parameters=3_404_376,
         )
@@ -279,9 +247,6 @@ def _bundled() -> Iterator[ModelEntry]:
             name=name,
             task=task,
             scale=scale,
-            sigma=None,
-            scene=None,
-            config={},
             origin="bundled",
             file=f"{name}.safetensors",
             parameters=parameters,

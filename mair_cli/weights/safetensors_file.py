@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from mair_cli.errors import CheckpointError
+from mair_cli.store.files import disk_errors_as
 
 DIGEST_KEY: Final = "content_sha256"
 
@@ -45,7 +46,7 @@ def read_header(path: Path) -> Header:
         CheckpointError: the file cannot be read, or its header is none.
     """
     try:
-        with path.open("rb") as file:
+        with disk_errors_as(CheckpointError, f"Cannot read the checkpoint {path}"), path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             if length > _MAX_HEADER:
                 raise ValueError(f"its header claims {length} bytes")
@@ -55,8 +56,6 @@ def read_header(path: Path) -> Header:
         metadata = content.pop("__metadata__", {})
         if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
             raise ValueError("its metadata is not text")
-    except OSError as error:
-        raise CheckpointError(f"Cannot read the checkpoint {path}: {error.strerror or error}.") from error
     except (ValueError, RecursionError, struct.error) as error:
         raise CheckpointError(f"{path} is not a complete safetensors file: {str(error)[:160]}.") from error
     return Header(metadata, content, 8 + length)
@@ -85,13 +84,10 @@ def check_digest(path: Path, header: Header) -> None:
     if DIGEST_KEY not in header.metadata:
         return
     digest = _digest_of_header(header.metadata, header.tensors)
-    try:
-        with path.open("rb") as file:
-            file.seek(header.data_start)
-            while block := file.read(1 << 20):
-                digest.update(block)
-    except OSError as error:
-        raise CheckpointError(f"Cannot read the checkpoint {path}: {error.strerror or error}.") from error
+    with disk_errors_as(CheckpointError, f"Cannot read the checkpoint {path}"), path.open("rb") as file:
+        file.seek(header.data_start)
+        while block := file.read(1 << 20):
+            digest.update(block)
     if digest.hexdigest() != header.metadata[DIGEST_KEY]:
         raise CheckpointError(f"{path} is damaged: its content does not fit the checksum stored in it.")
 
