@@ -1,10 +1,7 @@
 """What photographs have gone through before they reach the restorer: noise and JPEG compression, made on purpose.
 
-The order is that of a camera and a web page: made smaller by some filter, noise, then JPEG once or twice. Two levels
-tell a network of it, each 0 where the degradation is absent:
-
-    noise level   sigma / 255, standard deviation of the Gaussian noise
-    JPEG level    (100 - Q) / 100, Q the quality on the scale of the Independent JPEG Group (libjpeg, Pillow)
+The order is that of a camera and a web page: made smaller by some filter, noise, then JPEG once or twice. Networks are
+told of it by levels, see `mair_cli.networks.levels`.
 """
 
 from __future__ import annotations
@@ -29,8 +26,6 @@ __all__ = [
     "Subsampling",
     "add_noise",
     "compress",
-    "jpeg_level",
-    "noise_level",
     "reduce_image",
 ]
 
@@ -48,16 +43,6 @@ _FILTERS = {
 _SPELLING = re.compile(
     r"(?:clean|(?P<kernel>lanczos|area|bilinear)?\s*(?:noise (?P<sigma>\d+(?:\.\d+)?))?\s*(?:jpeg (?P<quality>\d+))?)"
 )
-
-
-def noise_level(sigma: float) -> float:
-    """What a network is told of noise with standard deviation `sigma` of 255; 0 is no noise."""
-    return sigma / 255
-
-
-def jpeg_level(quality: int | None) -> float:
-    """What a network is told of JPEG compression with `quality` 1 to 100; None is no JPEG, level 0 as quality 100."""
-    return 0.0 if quality is None else (100 - quality) / 100
 
 
 @dataclass(frozen=True)

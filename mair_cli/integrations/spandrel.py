@@ -19,10 +19,9 @@ from typing import Any, Final, Protocol
 import torch
 from torch import Tensor
 
-from mair_cli.datasets.degradations import jpeg_level, noise_level
 from mair_cli.errors import CheckpointError, MairError, UsageError
 from mair_cli.networks import NETWORKS, MaIR, MambaIRv2, Network, build_network
-from mair_cli.networks.levels import known_levels
+from mair_cli.networks.levels import Level, levels_for
 from mair_cli.networks.mair_unet import MaIRUNet
 from mair_cli.networks.mambair import MambaIR
 from mair_cli.restore.settings import MAX_SIGMA
@@ -64,9 +63,9 @@ class Told:
     sigma: float = 0.0
     jpeg: int | None = None
 
-    def levels(self, network: Network) -> dict[str, Tensor | float]:
+    def levels(self, network: Network) -> dict[str, Level]:
         """As arguments of the network."""
-        return known_levels(network.config, noise_level(self.sigma), jpeg_level(self.jpeg))
+        return levels_for(network.config, self.sigma, self.jpeg)
 
 
 def register(

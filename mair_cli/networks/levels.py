@@ -1,7 +1,7 @@
 """Levels: constant input channels after RGB that tell a network how strong a degradation is.
 
-    noise_level_map   sigma / 255          0: no noise
-    jpeg_level_map    (100 - Q) / 100      0: not a JPEG
+    noise_level_map   sigma / 255          0: no noise; sigma is the standard deviation of Gaussian noise
+    jpeg_level_map    (100 - Q) / 100      0: not a JPEG; Q is the quality on libjpeg's scale
 
 Each is a switch in the settings; published checkpoints have neither.
 """
@@ -14,6 +14,21 @@ from torch import Tensor
 from mair_cli.networks.settings import NetworkConfig
 
 Level = Tensor | float
+
+
+def noise_level(sigma: float) -> float:
+    """What a network is told of noise with standard deviation `sigma` of 255; 0 is no noise."""
+    return sigma / 255
+
+
+def jpeg_level(quality: int | None) -> float:
+    """What a network is told of JPEG compression with `quality` 1 to 100; None is no JPEG, level 0 as quality 100."""
+    return 0.0 if quality is None else (100 - quality) / 100
+
+
+def levels_for(config: NetworkConfig, sigma: float, quality: int | None) -> dict[str, Level]:
+    """What a network is told of noise, `sigma` of 255, and JPEG compression: arguments as `known_levels` gives them."""
+    return known_levels(config, noise_level(sigma), jpeg_level(quality))
 
 
 def known_levels(config: NetworkConfig, noise: Level, jpeg: Level) -> dict[str, Level]:

@@ -14,12 +14,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mair_cli.datasets.degradations import jpeg_level, noise_level
 from mair_cli.errors import ImageError, MairError, UsageError
 from mair_cli.images.io import Animation, read_picture, writable_format, write_picture
 from mair_cli.images.picture import LUMA
 from mair_cli.networks import set_backend
-from mair_cli.networks.levels import known_levels
+from mair_cli.networks.levels import levels_for
 from mair_cli.networks.network import Network
 from mair_cli.restore.ensemble import ensemble as mean_of_views
 from mair_cli.restore.loading import choose_model, file_of
@@ -311,7 +310,7 @@ class Restorer:
 
     def _function(self, levels: Levels) -> TensorFunction:
         """The network as a plain function of the image."""
-        told = known_levels(self.network.config, noise_level(levels.sigma or 0.0), jpeg_level(levels.jpeg))
+        told = levels_for(self.network.config, levels.sigma or 0.0, levels.jpeg)
 
         def restore(x: Tensor) -> Tensor:
             with torch.inference_mode(), arithmetic(self.settings.precision, self.device):

@@ -8,8 +8,7 @@ from typing import TypeVar
 import numpy as np
 
 from mair_cli.datasets.degradations import JPEG_GRID, Kernel, Subsampling, add_noise, compress, reduce_image
-from mair_cli.datasets.degradations import jpeg_level as level_of_quality
-from mair_cli.datasets.degradations import noise_level as level_of_noise
+from mair_cli.networks.levels import jpeg_level, noise_level
 from mair_cli.training.recipe import DegradationSettings
 
 # Pixels of the large image that an antialiasing filter of Pillow reaches beyond its block, per unit of scale: Lanczos.
@@ -37,7 +36,7 @@ class Drawn:
     @property
     def levels(self) -> tuple[float, float]:
         """Noise level and JPEG level, as a network is told: the true noise, the last quality."""
-        return level_of_noise(self.sigma), level_of_quality(self.qualities[-1] if self.qualities else None)
+        return noise_level(self.sigma), jpeg_level(self.qualities[-1] if self.qualities else None)
 
 
 def draw(settings: DegradationSettings, rng: np.random.Generator) -> Drawn:

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from mair_cli.datasets.degradations import Degradation, jpeg_level, noise_level, reduce_image
+from mair_cli.datasets.degradations import Degradation, reduce_image
 from mair_cli.measure.metrics import psnr, ssim
 from mair_cli.networks import Network
-from mair_cli.networks.levels import known_levels
+from mair_cli.networks.levels import levels_for
 from mair_cli.training.images import ImagePair
 
 # SSIM's window.
@@ -64,7 +64,7 @@ def restore(network: Network, image: np.ndarray, device: torch.device, told: Deg
     """
     scaled = image.astype(np.float32) / np.float32(255) if image.dtype == np.uint8 else image
     x = torch.from_numpy(scaled).to(device).permute(2, 0, 1)[None]
-    levels = known_levels(network.config, noise_level(told.sigma), jpeg_level(told.quality))
+    levels = levels_for(network.config, told.sigma, told.quality)
     output = network(x, **levels)
     pixels = (output[0].float().clamp(0, 1) * 255).round().byte()
     restored: np.ndarray = pixels.permute(1, 2, 0).cpu().numpy()
