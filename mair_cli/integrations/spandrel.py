@@ -24,7 +24,7 @@ from mair_cli.networks import NETWORKS, MaIR, MambaIRv2, Network, build_network
 from mair_cli.networks.levels import Level, levels_for
 from mair_cli.networks.mair_unet import MaIRUNet
 from mair_cli.networks.mambair import MambaIR
-from mair_cli.restore.settings import MAX_SIGMA
+from mair_cli.restore.settings import RunSettings
 from mair_cli.weights.catalog import MODELS
 from mair_cli.weights.checkpoint import infer_settings
 from mair_cli.weights.hashes import checked_file
@@ -84,10 +84,7 @@ def register(
     """
     if stripe is not None and stripe < 1:
         raise UsageError(f"`stripe` {stripe}: give 4 or 8.")
-    if not 0 <= sigma <= MAX_SIGMA:
-        raise UsageError(f"`sigma` {sigma}: give a number from 0 to {MAX_SIGMA:g}.")
-    if jpeg is not None and not 1 <= jpeg <= 100:
-        raise UsageError(f"`jpeg` {jpeg}: give a quality from 1 to 100.")
+    RunSettings(sigma=float(sigma), jpeg="off" if jpeg is None else int(jpeg))  # which checks them
     try:
         from spandrel import MAIN_REGISTRY, ArchSupport
     except ImportError as error:
