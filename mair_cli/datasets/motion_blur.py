@@ -57,8 +57,8 @@ def random_path(rng: np.random.Generator, extent: float, rotation: float) -> Cam
     spread = np.ptp(path, axis=0)
     path[:, :2] *= extent / max(float(spread[:2].max()), 1e-9)
     path[:, 2] *= rotation / max(float(spread[2]), 1e-9)
-    # A picture does not tell which moment of its exposure the ground truth shows. Its centre of light it does tell: with
-    # any other point at rest there would be shifts to guess, which cost more than all blur.
+    # A blurred picture does not tell which moment of the exposure its ground truth shows; its centre of light it does
+    # tell. With any other point at rest there would be shifts to guess, which cost more than all blur.
     path -= path.mean(axis=0)
     return CameraPath(path[:, :2], path[:, 2])
 

