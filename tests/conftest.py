@@ -86,3 +86,14 @@ def settled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from calling import settle
 
     settle(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def settled_below(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same in a folder below `tmp_path`, without a folder of benchmark sets."""
+    from calling import settle
+
+    folder = tmp_path / "work"
+    folder.mkdir()
+    settle(folder, monkeypatch)
+    monkeypatch.delenv("MAIR_DATA_DIR", raising=False)

@@ -13,16 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from calling import TINY_X4, drawing, files, mair, photo, settle
+from calling import TINY_X4, drawing, files, mair, photo
 from PIL import Image
 
-
-@pytest.fixture(autouse=True)
-def _settled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "work"
-    folder.mkdir()
-    settle(folder, monkeypatch)
-    monkeypatch.delenv("MAIR_DATA_DIR", raising=False)
+pytestmark = pytest.mark.usefixtures("settled_below")
 
 
 def _pictures(*names: str, size: tuple[int, int] = (60, 52)) -> None:

@@ -9,18 +9,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from calling import TINY_X4, files, mair, photo, settle
+from calling import TINY_X4, files, mair, photo
 
 STRANGE = os.fsdecode(b"caf\xe9 \x1b[31m\xc2\x9b31m")
 """Not UTF-8, and with control sequences in seven and eight bits."""
 
 
-@pytest.fixture(autouse=True)
-def _settled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "work"
-    folder.mkdir()
-    settle(folder, monkeypatch)
-    monkeypatch.delenv("MAIR_DATA_DIR", raising=False)
+pytestmark = pytest.mark.usefixtures("settled_below")
 
 
 def _everything() -> dict[str, bytes]:
