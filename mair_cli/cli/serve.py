@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from mair_cli.cli import console
-from mair_cli.cli.options import MaxPixels, Offline, Quiet, Verbose, with_run_options
+from mair_cli.cli.options import RESTORING, MaxPixels, Offline, Quiet, Verbose, with_run_options
 from mair_cli.cli.values import go_offline
 from mair_cli.errors import UsageError
 from mair_cli.restore.settings import RunSettings
@@ -18,7 +18,7 @@ from mair_cli.restore.settings import RunSettings
 LISTENING = "Listening"
 
 
-@with_run_options(without=("model", "weights", "stripe", "ensemble"))
+@with_run_options(without=("model", "weights", "stripe", "ensemble"), defaults=RESTORING)
 def serve(
     settings: dict[str, object],
     host: Annotated[

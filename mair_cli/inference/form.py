@@ -57,7 +57,7 @@ class InferenceForm:
 
     def __init__(self, network: Network, steps: NetworkSteps) -> None:
         self._network, self._steps = network, steps
-        self._weights = steps.weights.array()
+        self._weights = steps.weights.arrays()
         self._prepared: BoundedCache[tuple[int, int, int, int], _Prepared] = BoundedCache(
             _PROGRAM_BYTES, lambda prepared: prepared.nbytes, always=2
         )
@@ -120,7 +120,7 @@ class InferenceForm:
         counters = np.zeros(2 * len(program.steps) * APART, np.int64)
 
         def work(thread: int) -> None:
-            run(program.steps, self._weights, array, program.orders, program.size, program.share, counters, thread)
+            run(program.steps, *self._weights, array, program.orders, program.size, program.share, counters, thread)
 
         others = [pool(threads - 1).submit(work, number) for number in range(1, threads)] if threads > 1 else []
         work(0)
@@ -128,7 +128,12 @@ class InferenceForm:
             other.result()
 
 
-def inference_form(network: Network) -> InferenceForm | None:
-    """The inference form of a network in eval mode on the CPU; None for kinds that have none."""
-    steps = steps_of(network)
+def inference_form(network: Network, precision: str = "fp32") -> InferenceForm | None:
+    """The inference form of a network in eval mode on the CPU; None for kinds that have none.
+
+    Args:
+        network: what it is made of.
+        precision: of products: "fp32", or "bf16" where `computes_in_pairs`; all else is float32.
+    """
+    steps = steps_of(network, pairs=precision == "bf16")
     return None if steps is None else InferenceForm(network, steps)

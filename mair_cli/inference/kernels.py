@@ -1,8 +1,10 @@
 """The steps of an inference program, as kernels that numba compiles; `run` carries a whole program out.
 
 Everything lies in one flat float32 array `a`, pixels as rows, channels last, rows padded with zeros to whole vectors
-(and kept so: a zero channel stays zero through every step). Weights lie packed in `w`. A step is a row of integers,
-see `program`; its jobs are independent of each other and take rows that stay in the cache from start to end.
+(and kept so: a zero channel stays zero through every step). Weights lie packed in `w`; `m` is the same array, or the
+same memory seen as pairs of bfloat16 where products are made of those: rows are then rounded to pairs in scratch before
+a product. A step is a row of integers, see `program`; its jobs are independent of each other and take rows that stay in
+the cache from start to end.
 Letters as in `mair_cli.scan.inputs`; `ld` is the distance between rows.
 """
 
@@ -15,7 +17,8 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from mair_cli.inference import tile, waiting, winograd
+from mair_cli.inference import pairs, tile, waiting, winograd
+from mair_cli.inference.pairs import Words, holds_pairs, match_rows, round_row
 from mair_cli.inference.tile import Floats, product
 from mair_cli.inference.waiting import APART, take, wait_until
 from mair_cli.inference.winograd import convolve
@@ -64,12 +67,13 @@ CONVOLVE: Final = 5
 SHUFFLE: Final = 6
 UNSHUFFLE: Final = 7
 JOIN: Final = 8
+CONVOLVE_PAIRS: Final = 9
 # Activations.
 SILU: Final = 1
 GELU: Final = 2
 LEAKY: Final = 3
 
-SOURCES: Final = (Path(__file__), *(Path(module.__file__ or "") for module in (tile, waiting, winograd, simd)))
+SOURCES: Final = (Path(__file__), *(Path(module.__file__ or "") for module in (pairs, tile, waiting, winograd, simd)))
 
 
 @nb.njit(inline="always")
@@ -110,15 +114,21 @@ def _activate(a: Floats, i: int, first: int, width: int, kind: int) -> None:
 
 
 @nb.njit(**OPTIONS)
-def _linear(p: Longs, job: int, w: Floats, a: Floats, s: Floats, s0: int) -> None:
+def _linear(p: Longs, job: int, w: Words, a: Floats, s: Floats, s0: int) -> None:
     """Rows through a linear layer; normalised before and activated after where the step says so."""
     L, source, lds, normalised, at, K, vectors, target, ldt, kind, activated_from = p[2:13]
     p0 = job * ROWS
     rows = min(ROWS, L - p0)
-    if normalised:
+    if normalised or holds_pairs(w):
         width = (K + LANES - 1) // LANES * LANES
         for m in range(rows):
-            _normalise(a, source + (p0 + m) * lds, K, s, s0 + m * width, width)
+            i, o = source + (p0 + m) * lds, s0 + m * width
+            if normalised:
+                _normalise(a, i, K, s, o, width)
+            else:
+                round_row(a, i, width, s, o)
+        if normalised:
+            match_rows(w, s, s0, rows, width)
         product(s, s0, width, rows, w, at, K, vectors, a, target + p0 * ldt, ldt)
     else:
         product(a, source + p0 * lds, lds, rows, w, at, K, vectors, a, target + p0 * ldt, ldt)
@@ -128,7 +138,7 @@ def _linear(p: Longs, job: int, w: Floats, a: Floats, s: Floats, s0: int) -> Non
 
 
 @nb.njit(**OPTIONS)
-def _spread(p: Longs, y: int, w: Floats, a: Floats) -> None:
+def _spread(p: Longs, y: int, w: Floats, m: Words, a: Floats, s: Floats, s0: int) -> None:
     """Row y of the image: 3×3 depthwise convolution, SiLU, and the projections of the scan."""
     H, W, source, lds, D, taps, at, vectors, u, target, ldt = p[2:13]
     width = (D + LANES - 1) // LANES * LANES
@@ -160,7 +170,14 @@ def _spread(p: Longs, y: int, w: Floats, a: Floats) -> None:
                             neighbour = load(a, i + (dy * W + dx) * lds + j)
                             v = fma(neighbour, load(w, taps + (3 * dy + dx + 4) * width + j), v)
                 store(a, o + j, mul(v, sigmoid(v)))
-    product(a, u + y * W * width, width, W, w, at, D, vectors, a, target + y * W * ldt, ldt)
+    if not holds_pairs(m):
+        product(a, u + y * W * width, width, W, m, at, D, vectors, a, target + y * W * ldt, ldt)
+        return
+    for x0 in range(0, W, ROWS):
+        p0, rows = y * W + x0, min(ROWS, W - x0)
+        for row in range(rows):
+            round_row(a, u + (p0 + row) * width, width, s, s0 + row * width)
+        product(s, s0, width, rows, m, at, D, vectors, a, target + p0 * ldt, ldt)
 
 
 @nb.njit(**OPTIONS)
@@ -240,7 +257,7 @@ def _add_scaled(
 
 
 @nb.njit(**OPTIONS)
-def _merge(p: Longs, job: int, w: Floats, a: Floats, s: Floats, s0: int) -> None:
+def _merge(p: Longs, job: int, w: Floats, m: Words, a: Floats, s: Floats, s0: int) -> None:
     """The rest of a block, row by row: merge the directions, norm, gate, project and add; then norm, MLP and add."""
     L, D, y, pooled, gate, affine, gating, ldg, out, C, x, ldx, scale1, fc1, hidden, fc2, scale2, target = p[2:20]
     width, wide = (D + LANES - 1) // LANES * LANES, (C + LANES - 1) // LANES * LANES
@@ -253,8 +270,8 @@ def _merge(p: Longs, job: int, w: Floats, a: Floats, s: Floats, s0: int) -> None
     _weigh(w, gate, a, pooled, s, weights, width)
     p0 = job * ROWS
     rows = min(ROWS, L - p0)
-    for m in range(rows):
-        o, from_y = merged + m * width, y + (p0 + m) * width
+    for row in range(rows):
+        o, from_y = merged + row * width, y + (p0 + row) * width
         for j in range(0, width, LANES):
             v = mul(load(s, weights + j), load(a, from_y + j))
             v = fma(load(s, weights + width + j), load(a, from_y + L * width + j), v)
@@ -262,20 +279,30 @@ def _merge(p: Longs, job: int, w: Floats, a: Floats, s: Floats, s0: int) -> None
             v = fma(load(s, weights + 3 * width + j), load(a, from_y + 3 * L * width + j), v)
             store(s, o + j, v)
         _normalise(s, o, D, s, o, width)
-        g = gating + (p0 + m) * ldg
+        g = gating + (p0 + row) * ldg
         for j in range(0, width, LANES):
             v = fma(load(s, o + j), load(w, affine + j), load(w, affine + width + j))
             store(s, o + j, mul(v, load(a, g + j)))
-    product(s, merged, width, rows, w, out, D, wide // LANES, s, branch, wide)
-    for m in range(rows):
-        _add_scaled(s, branch + m * wide, a, x + (p0 + m) * ldx, w, scale1, s, between + m * wide, wide)
-        _normalise(s, between + m * wide, C, s, normed + m * wide, wide)
-    product(s, normed, wide, rows, w, fc1, C, deep // LANES, s, inner, deep)
-    for m in range(rows):
-        _activate(s, inner + m * deep, 0, deep, GELU)
-    product(s, inner, deep, rows, w, fc2, hidden, wide // LANES, s, branch, wide)
-    for m in range(rows):
-        _add_scaled(s, branch + m * wide, s, between + m * wide, w, scale2, a, target + (p0 + m) * ldx, wide)
+    match_rows(m, s, merged, rows, width)
+    product(s, merged, width, rows, m, out, D, wide // LANES, s, branch, wide)
+    for row in range(rows):
+        _add_scaled(s, branch + row * wide, a, x + (p0 + row) * ldx, w, scale1, s, between + row * wide, wide)
+        _normalise(s, between + row * wide, C, s, normed + row * wide, wide)
+    match_rows(m, s, normed, rows, wide)
+    product(s, normed, wide, rows, m, fc1, C, deep // LANES, s, inner, deep)
+    for row in range(rows):
+        _activate(s, inner + row * deep, 0, deep, GELU)
+    match_rows(m, s, inner, rows, deep)
+    product(s, inner, deep, rows, m, fc2, hidden, wide // LANES, s, branch, wide)
+    for row in range(rows):
+        _add_scaled(s, branch + row * wide, s, between + row * wide, w, scale2, a, target + (p0 + row) * ldx, wide)
+
+
+@nb.njit(**OPTIONS)
+def _convolve(p: Longs, job: int, w: Words, a: Floats, s0: int) -> None:
+    """Patches of a 3×3 convolution."""
+    slope = f32(p[13]) * SLOPE_UNIT
+    convolve(job, a, p[2], p[3], p[4], p[5], p[6], w, p[7], p[8], p[9], p[10], p[11], p[12], slope, a, s0)
 
 
 @nb.njit(**OPTIONS)
@@ -326,13 +353,14 @@ def _join(p: Longs, job: int, a: Floats) -> None:
 
 
 def _run(
-    program: Longs, w: Floats, a: Floats, orders: Ints, scratch: int, share: int, counters: Longs, thread: int
+    program: Longs, w: Floats, m: Words, a: Floats, orders: Ints, scratch: int, share: int, counters: Longs, thread: int
 ) -> None:
     """Carry a program out together with other threads that call this with the same arguments.
 
     Args:
         program: steps, one a row.
         w: packed weights.
+        m: those of linear layers and of convolutions in pairs, in the same places: w itself or its memory as words.
         a: images and, from place `scratch`, `share` floats for each thread.
         orders: scan orders.
         scratch: see `a`.
@@ -350,18 +378,19 @@ def _run(
             if job >= jobs:
                 break
             if kind == LINEAR:
-                _linear(p, job, w, a, a, own)
+                _linear(p, job, m, a, a, own)
             elif kind == SPREAD:
-                _spread(p, job, w, a)
+                _spread(p, job, w, m, a, a, own)
             elif kind == SCAN:
                 _scan(p, job, w, a, orders)
             elif kind == MERGE:
-                _merge(p, job, w, a, a, own)
+                _merge(p, job, w, m, a, a, own)
             elif kind == NORM:
                 _norm(p, job, w, a)
             elif kind == CONVOLVE:
-                slope = f32(p[13]) * SLOPE_UNIT
-                convolve(job, a, p[2], p[3], p[4], p[5], p[6], w, p[7], p[8], p[9], p[10], p[11], p[12], slope, a, own)
+                _convolve(p, job, w, a, own)
+            elif kind == CONVOLVE_PAIRS:
+                _convolve(p, job, m, a, own)
             elif kind == JOIN:
                 _join(p, job, a)
             else:

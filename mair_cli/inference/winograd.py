@@ -12,6 +12,7 @@ from typing import Any, Final
 import numba as nb
 import numpy as np
 
+from mair_cli.inference.pairs import Words, holds_pairs, match_rows
 from mair_cli.inference.tile import Floats, pack, padded, product
 from mair_cli.scan.cpu.simd import LANES, OPTIONS, add, fma, load, maximum, mul, splat, store, sub, zeros
 
@@ -27,10 +28,10 @@ TILES: Final = 12
 _FILTER: Final = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24
 
 
-def pack_filter(weight: Floats, bias: Floats | None) -> Floats:
+def pack_filter(weight: Floats, bias: Floats | None, *, pairs: bool = False) -> Floats:
     """Weights (N, K, 3, 3) and bias (N,) of a convolution, transformed and packed: 36 matrices, then the bias."""
     transformed = np.einsum("pi,nkij,qj->pqnk", _FILTER, weight.astype(np.float64), _FILTER).astype(np.float32)
-    matrices = [pack(transformed[p, q]) for p in range(PATCH) for q in range(PATCH)]
+    matrices = [pack(transformed[p, q], pairs=pairs) for p in range(PATCH) for q in range(PATCH)]
     columns = np.zeros(padded(len(weight)), np.float32)
     if bias is not None:
         columns[: len(weight)] = bias
@@ -120,7 +121,7 @@ def scratch_size(channels_in: int, channels_out: int) -> int:
 
 @nb.njit(**OPTIONS)
 def convolve(
-    job: int, a: Floats, H: int, W: int, source: int, lds: int, K: int, w: Floats, at: int, vectors: int,
+    job: int, a: Floats, H: int, W: int, source: int, lds: int, K: int, w: Words, at: int, vectors: int,
     target: int, ldt: int, residual: int, ldr: int, slope: np.float32, s: Floats, s0: int,
 ) -> None:  # fmt: skip
     """Patches job · TILES … of a convolution with zeros around the image.
@@ -155,7 +156,8 @@ def convolve(
             _transform_patch(
                 s, border, PATCH * width_in, width_in, s, half, V + t * width_in, TILES * width_in, width_in // LANES
             )
-    matrix = (K + 1) * width_out
+    match_rows(w, s, V, PLACES * TILES, width_in)
+    matrix = ((K + 1) // 2 + 1 if holds_pairs(w) else K + 1) * width_out
     for n in range(PLACES):
         product(
             s,

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from mair_cli.inference.form import InferenceForm, inference_form
+from mair_cli.inference.kinds import computes_in_pairs
 from mair_cli.networks import build_network
 from mair_cli.networks.levels import known_levels
 from mair_cli.networks.network import Network
@@ -28,14 +29,14 @@ NETWORKS: dict[str, dict[str, object]] = {
 }
 
 
-def made(name: str) -> tuple[Network, InferenceForm]:
+def made(name: str, precision: str = "fp32") -> tuple[Network, InferenceForm]:
     """A network whose every parameter matters, and its form."""
     torch.manual_seed(0)
     network = build_network({**NETWORKS[name], "drop_path_rate": 0.0}).eval()
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.03 * torch.randn_like(parameter))
-    form = inference_form(network)
+    form = inference_form(network, precision)
     assert form is not None
     return network, form
 
@@ -86,6 +87,23 @@ def test_results_are_the_same_for_any_number_of_threads(name: str) -> None:
         torch.set_num_threads(count)
         results += [form(image, **told) for _ in range(5)]
     assert all(torch.equal(results[0], result) for result in results[1:])
+
+
+@pytest.mark.skipif(not computes_in_pairs(), reason="the processor has no AVX512-BF16")
+@pytest.mark.parametrize("name", ["levels", "states", "classic", "bottleneck", "u-shaped"])
+@pytest.mark.usefixtures("threads")
+def test_forms_in_bf16_are_near_their_network_and_the_same_for_any_number_of_threads(name: str) -> None:
+    network, form = made(name, "bf16")
+    told = known_levels(network.config, 0.1, 0.3)
+    for height, width in ((1, 1), (19, 5), (24, 57)):
+        image, results = torch.rand(1, 3, height, width), []
+        for count in (1, 2, 5):
+            torch.set_num_threads(count)
+            results.append(form(image, **told))
+        assert all(torch.equal(results[0], result) for result in results[1:])
+        with torch.inference_mode():
+            expected = network(image, **told)
+        assert 0 < (results[0] - expected).norm() / expected.norm() < 0.03, (height, width)
 
 
 def test_calls_at_the_same_time_and_of_other_sizes_do_not_disturb_each_other() -> None:

@@ -21,8 +21,8 @@ LANES: Final = 16
 
 _FLOAT = ir.FloatType()
 _INT = ir.IntType(32)
-_FLOATS = ir.VectorType(_FLOAT, LANES)
-_INTS = ir.VectorType(_INT, LANES)
+FLOATS = ir.VectorType(_FLOAT, LANES)
+INTS = ir.VectorType(_INT, LANES)
 LOG2E: Final = 1.4426950408889634
 # Minimax polynomials for the relative error, highest power first: 2ˣ on [-½, ½] (9e-8) and log1p(x)/x on (0, 1] (2e-7).
 _EXP2: Final = (0.0013264727, 0.009671513, 0.055507336, 0.24022242, 0.693147, 1.0)
@@ -51,12 +51,12 @@ vector: Final = _VectorType()
 @register_default(_VectorType)
 class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]  # numba has no type information
     def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, _FLOATS)
+        super().__init__(manager, kind, FLOATS)
 
 
 def vector_pointer(builder: Any, data: Any, index: Any) -> Any:
     """Where the vector data[index : index + LANES] begins."""
-    return builder.bitcast(builder.gep(data, [index]), _FLOATS.as_pointer())
+    return builder.bitcast(builder.gep(data, [index]), FLOATS.as_pointer())
 
 
 def _address(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
@@ -88,11 +88,11 @@ def splat_lanes(builder: Any, value: Any) -> Any:
     """A number in every lane."""
     kind = ir.VectorType(value.type, LANES)
     single = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(_INT, 0))
-    return builder.shuffle_vector(single, ir.Constant(kind, ir.Undefined), ir.Constant(_INTS, [0] * LANES))
+    return builder.shuffle_vector(single, ir.Constant(kind, ir.Undefined), ir.Constant(INTS, [0] * LANES))
 
 
 def _constant(value: float) -> Any:
-    return ir.Constant(_FLOATS, [value] * LANES)
+    return ir.Constant(FLOATS, [value] * LANES)
 
 
 @intrinsic
@@ -225,8 +225,8 @@ def _exp2(builder: Any, t: Any) -> Any:
     rounded = builder.fadd(clamped, magic)
     fraction = builder.fsub(clamped, builder.fsub(rounded, magic))
     power = _polynomial(builder, fraction, _EXP2)
-    exponent = builder.shl(builder.bitcast(rounded, _INTS), ir.Constant(_INTS, [23] * LANES))
-    return builder.bitcast(builder.add(builder.bitcast(power, _INTS), exponent), _FLOATS)
+    exponent = builder.shl(builder.bitcast(rounded, INTS), ir.Constant(INTS, [23] * LANES))
+    return builder.bitcast(builder.add(builder.bitcast(power, INTS), exponent), FLOATS)
 
 
 @intrinsic
