@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mair_cli.inference.kernels import run
 from mair_cli.inference.networks import NetworkSteps, steps_of
 from mair_cli.inference.program import Finished, Image, Program
+from mair_cli.inference.running import compiled, run
 from mair_cli.inference.tile import Floats
 from mair_cli.inference.waiting import APART
 from mair_cli.networks.levels import Level
@@ -117,10 +117,13 @@ class InferenceForm:
         return raw[first : first + size]
 
     def _run(self, program: Finished, array: Floats, threads: int) -> None:
+        places = compiled(np.unique(program.steps[:, 0]).tolist(), pairs=self._steps.weights.pairs)
         counters = np.zeros(2 * len(program.steps) * APART, np.int64)
 
+        given = (places, program.steps, *self._weights, array, program.orders, program.size, program.share, counters)
+
         def work(thread: int) -> None:
-            run(program.steps, *self._weights, array, program.orders, program.size, program.share, counters, thread)
+            run(*given, thread)
 
         others = [pool(threads - 1).submit(work, number) for number in range(1, threads)] if threads > 1 else []
         work(0)

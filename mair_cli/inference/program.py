@@ -1,4 +1,4 @@
-"""Programs for `kernels.run`: what each step's numbers mean, and where its weights and images lie.
+"""Programs for `running.run`: what each step's numbers mean, and where its weights and images lie.
 
 Weights are packed once for a network (`Weights`); steps and places follow from the size of the image (`Program`).
 """
@@ -200,9 +200,9 @@ class Program:
         patches = -(-source.height // winograd.OUT) * -(-source.width // winograd.OUT)
         place, ld = (residual.place, residual.ld) if residual is not None else (kernels.NONE, 0)
         self._add(
-            kernels.CONVOLVE_PAIRS if pairs else kernels.CONVOLVE, -(-patches // winograd.TILES), source.height,
+            kernels.CONVOLVE, -(-patches // winograd.TILES), source.height,
             source.width, source.place, source.ld, source.channels, weights, target.ld // LANES, target.place,
-            target.ld, place, ld, round(slope / kernels.SLOPE_UNIT),
+            target.ld, place, ld, round(slope / kernels.SLOPE_UNIT), int(not pairs),
             scratch=winograd.scratch_size(padded(source.channels), target.ld),
         )  # fmt: skip
 
@@ -222,7 +222,7 @@ class Program:
         )  # fmt: skip
 
     def finish(self) -> Finished:
-        """All that `kernels.run` takes but weights."""
+        """All that `running.run` takes but weights."""
         orders = np.concatenate([order.ravel() for _, order in self._orders.values()])
         return Finished(np.array(self._steps, np.int64), orders, self.size, self._share)
 
