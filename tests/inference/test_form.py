@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -113,6 +116,37 @@ def test_calls_at_the_same_time_and_of_other_sizes_do_not_disturb_each_other() -
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(lambda image: form(image, 0.0, 0.0), images * 4))
     assert all(torch.equal(result, expected[n % len(images)]) for n, result in enumerate(results))
+
+
+MANY_STATES: dict[str, object] = {
+    "upscale": 4, "upsampler": "pixelshuffledirect", "embed_dim": 60, "depths": [2], "ssm_ratio": 1.4, "d_state": 16,
+}  # fmt: skip
+PEAK = """
+import json, resource, sys
+import torch
+from mair_cli.inference.form import inference_form
+from mair_cli.networks import build_network
+
+def peak():
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+form = inference_form(build_network(json.loads(sys.argv[1])).eval())
+with torch.inference_mode():
+    form(torch.rand(1, 3, 32, 32))
+    before = peak()
+    form(torch.rand(1, 3, 256, 256))
+print((peak() - before) / 256**2, form.memory_per_pixel)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory in kilobytes")
+def test_a_whole_image_takes_no_more_memory_than_the_tile_policy_counts_with_many_states_too() -> None:
+    command = [sys.executable, "-c", PEAK, json.dumps(MANY_STATES)]
+    taken, counted = map(float, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+    assert 0.6 * counted < taken <= counted
+    few = inference_form(build_network({**MANY_STATES, "d_state": 1}))
+    assert few is not None
+    assert counted < 1.2 * few.memory_per_pixel
 
 
 def test_kinds_without_a_form_have_none() -> None:
