@@ -28,8 +28,8 @@ from mair_cli.errors import MairError
 from mair_cli.images.io import Picture, read_rgb8, write_picture
 from mair_cli.training.images import find_images
 
-EXTENT = (4.0, 28.0)
-"""Reach of motion in pixels: from hardly visible to that of GoPro's strongest."""
+EXTENT = (2.0, 18.0)
+"""Reach of motion in pixels, for photographs reduced to a few hundred: from hardly visible to strong."""
 ROTATION = math.radians(0.6)
 HELD_OUT = 10
 

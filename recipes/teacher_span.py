@@ -38,7 +38,6 @@ from mair_cli.training.images import find_images, make_pair
 from mair_cli.training.patches import turned
 
 WIDTHS = (48, 52)
-TURNS = 8
 
 
 def load_teachers(models: Path, scale: int, threads: int) -> list[ncnn.Net]:
@@ -73,18 +72,20 @@ def turned_back(image: np.ndarray, turn: int) -> np.ndarray:
     return upright.transpose(1, 0, 2) if turn >= 4 else upright
 
 
-def mean_output(teachers: Sequence[ncnn.Net], image: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 to (H · scale, W · scale, 3) float64: the mean over networks, flips and turns."""
-    outputs = [turned_back(enlarge(net, turned(image, turn)), turn) for net in teachers for turn in range(TURNS)]
+def mean_output(teachers: Sequence[ncnn.Net], image: np.ndarray, turns: int = 8) -> np.ndarray:
+    """(H, W, 3) uint8 to (H · scale, W · scale, 3) float64: the mean over networks and `turns` flips and turns."""
+    outputs = [turned_back(enlarge(net, turned(image, turn)), turn) for net in teachers for turn in range(turns)]
     return np.mean(outputs, axis=0, dtype=np.float64)
 
 
-def teach(teachers: Sequence[ncnn.Net], image: np.ndarray, scale: int, reduce: int | None = None) -> np.ndarray:
+def teach(
+    teachers: Sequence[ncnn.Net], image: np.ndarray, scale: int, reduce: int | None = None, turns: int = 8
+) -> np.ndarray:
     """The target that goes with `image` ((H, W, 3) uint8), cropped to whole multiples of what it is reduced by; uint8.
 
     It is reduced by `scale` unless `reduce` says by what.
     """
-    output = mean_output(teachers, make_pair("", image, reduce or scale).low)
+    output = mean_output(teachers, make_pair("", image, reduce or scale).low, turns)
     if scale == 3:
         output = matlab_bicubic(output, Fraction(3, 4))
     return (output * 255).round().clip(0, 255).astype(np.uint8)
@@ -119,6 +120,9 @@ def main() -> None:
     parser.add_argument(
         "--reduce", type=int, help="reduce images by this instead of the scale; names then begin so: d2_"
     )
+    parser.add_argument(
+        "--turns", type=int, choices=range(1, 9), default=8, help="flips and turns, of 8: fewer are faster"
+    )
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
 
@@ -131,7 +135,7 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     for target, path in tqdm(targets.items(), unit="image"):
         if not target.exists():
-            save_png(target, teach(teachers, read_rgb8(path), options.scale, options.reduce))
+            save_png(target, teach(teachers, read_rgb8(path), options.scale, options.reduce, options.turns))
 
 
 if __name__ == "__main__":

@@ -95,7 +95,9 @@ def test_workers_and_a_node_die_and_every_picture_is_done_once(
         bucket.put(f"in/{index}.png", photo(f"in/{index}.png", 9 + index, 8))
     bucket.put("in/broken.png", b"no picture")
     bucket.put("in/deadly.png", photo("deadly.png", 5, 4))
-    assert mair("upscale", "in", "-o", "here", "--threads", "1", *TINY_X4).code == 0
+    bucket.put("in/refused.png", photo("refused.png", 5, 4))
+    half_more = ("--size", "150%", "--threads", "1")
+    assert mair("upscale", "in", "-o", "here", *half_more, *TINY_X4).code == 0
     victims = {"in/2.png": "worker", "in/4.png": "node"}
     deaths: list[str] = []
     killed: set[int] = set()
@@ -111,12 +113,12 @@ def test_workers_and_a_node_die_and_every_picture_is_done_once(
             deaths.append(key)
             cluster.remove_node(cluster.list_all_nodes()[-1], allow_graceful=False)
 
-    with troubled_server(503, "none", only="\0", behind=endpoint, told=told) as (url, _):
+    with troubled_server(503, "SlowDown", only="in/refused.png", behind=endpoint, told=told) as (url, _):
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
         Path(os.environ["AWS_CONFIG_FILE"]).write_text(f"[default]\nendpoint_url = {url}\n")
         process = start(
             *("upscale", "s3://deaths/in", "-o", "s3://deaths/out", "--manifest", "m.jsonl", *REAL),
-            *("--cluster", cluster.address, "--threads", "1"),
+            *("--cluster", cluster.address, *half_more),
         )
         _, err = process.communicate(timeout=200)
     assert process.returncode == 1, err
@@ -124,11 +126,12 @@ def test_workers_and_a_node_die_and_every_picture_is_done_once(
     assert {"in/2.png", "in/4.png"} < set(deaths)
     rows = lines(Path("m.jsonl"))
     assert sorted(row["input"].rpartition("/")[2] for row in rows) == sorted(
-        [*(f"{index}.png" for index in range(6)), "broken.png", "deadly.png"]
+        [*(f"{index}.png" for index in range(6)), "broken.png", "deadly.png", "refused.png"]
     )
     failed = {row["input"].rpartition("/")[2]: row["error"] for row in rows if row["status"] == "failed"}
-    assert set(failed) == {"broken.png", "deadly.png"}
+    assert set(failed) == {"broken.png", "deadly.png", "refused.png"}
     assert "given up: 3 workers" in failed["deadly.png"]
+    assert "Service Unavailable" in failed["refused.png"]
     assert all(row["node"] for row in rows)
     for index in range(6):
         assert bucket.get(f"out/{index}.png") == Path(f"here/{index}.png").read_bytes()

@@ -53,12 +53,23 @@ def test_a_turn_blurs_the_border_more_than_the_middle() -> None:
     assert difference[46:55, 46:55].mean() < 0.5 * difference[:9, :9].mean()
 
 
-def test_a_path_has_the_asked_for_extent_and_rests_in_its_middle() -> None:
+def test_blur_leaves_the_centre_of_light_where_it_was() -> None:
+    point = np.zeros((81, 81, 3), np.uint8)
+    point[38:43, 38:43] = 255
+    for seed in range(5):
+        light = (blur(point, random_path(rng(seed), 16.0, 0.0))[:, :, 0] / 255) ** GAMMA
+        rows, columns = np.indices(light.shape)
+        assert (light * rows).sum() / light.sum() == pytest.approx(40, abs=0.25)
+        assert (light * columns).sum() / light.sum() == pytest.approx(40, abs=0.25)
+
+
+def test_a_path_has_the_asked_for_extent_and_its_mean_at_rest() -> None:
     for seed in range(5):
         path = random_path(rng(seed), 12.0, 0.01)
         assert np.ptp(path.shift, axis=0).max() == pytest.approx(12)
         assert np.ptp(path.angle) == pytest.approx(0.01)
-        assert not path.shift[len(path.shift) // 2].any()
+        assert path.shift.mean(axis=0) == pytest.approx([0, 0], abs=1e-9)
+        assert path.angle.mean() == pytest.approx(0, abs=1e-9)
     paths = [random_path(rng(seed), 12.0, 0.01).shift for seed in (0, 0, 1)]
     assert np.array_equal(paths[0], paths[1])
     assert not np.array_equal(paths[0], paths[2])
