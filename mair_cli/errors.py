@@ -5,6 +5,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+NOTICE: Final = 25
+"""Level of log messages that users of the command line see without asking, and that warn of nothing."""
+
 
 class MairError(Exception):
     """Base of every error that is shown to users without a traceback."""

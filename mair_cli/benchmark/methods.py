@@ -164,7 +164,7 @@ class ModelMethod(Method):
             multiply_adds=round(network.multiply_adds()[0]),
             weights=weights_digest(network),
             model="" if restorer.settings.weights is not None else restorer.model_name,
-            settings=restorer.settings.to_mapping(),
+            settings=restorer.run_settings,
         )
         self._restorer = restorer
 

@@ -31,7 +31,7 @@ def write_dnd_bundle(folder: Path, output: Path, task: str, methods: Sequence[tu
     def restore(image: np.ndarray) -> np.ndarray:
         return restorer(image)
 
-    made_by = {"weights": weights_digest(restorer.network), "settings": restorer.settings.to_mapping()}
+    made_by = {"weights": weights_digest(restorer.network), "settings": restorer.run_settings}
     with console.progress("restoring", 1, unit="img") as bar:
         written = bundle_dnd(folder, output, restore, made_by, bar.reach)
     console.note(f"{written} photographs restored; send the .mat files of {output} to DND's server")

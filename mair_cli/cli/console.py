@@ -18,7 +18,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from mair_cli.errors import UsageError
+from mair_cli.errors import NOTICE, UsageError
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _WIDTH_OF_FILES = 120  # columns of a table that goes to a file or a pipe
 _PIPE_PAUSE = 0.01  # seconds between two looks at a full pipe
 _SETTING = re.compile(r"`([a-z]+(?:_[a-z]+)*)`")  # one word: commands in backquotes have several
-_LOG_LEVELS = {0: logging.WARNING, 1: logging.INFO}
+_LOG_LEVELS = {0: NOTICE, 1: logging.INFO}
 
 
 @dataclass
@@ -45,6 +45,9 @@ class _LogHandler(logging.Handler):
     """Shows what libraries log, in the same form as our own messages."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno == NOTICE:
+            _say("", "", record.getMessage())
+            return
         _say(record.levelname.lower(), "yellow" if record.levelno >= logging.WARNING else "dim", record.getMessage())
 
 

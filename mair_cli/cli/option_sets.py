@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, dataclass, fields
+from types import MappingProxyType
 from typing import Any, get_type_hints
 
 from mair_cli.cli import options
@@ -37,9 +38,15 @@ class RestoreOptions:
     quiet: options.Quiet = False
 
 
-def parameters(owner: type, wanted: Mapping[str, Any]) -> list[inspect.Parameter]:
-    """A keyword parameter for each option, with the default of `owner`'s field of that name."""
-    defaults = {field.name: field.default for field in fields(owner)}
+RESTORING: Mapping[str, Any] = {"precision": "auto"}
+"""Defaults of the commands that restore, where they are others than those of `RunSettings`: measuring is exact."""
+
+
+def parameters(
+    owner: type, wanted: Mapping[str, Any], others: Mapping[str, Any] = MappingProxyType({})
+) -> list[inspect.Parameter]:
+    """A keyword parameter for each option, its default in `others`, or that of `owner`'s field of that name."""
+    defaults: dict[str, Any] = {**{field.name: field.default for field in fields(owner)}, **others}
     return [
         inspect.Parameter(
             name,
@@ -56,15 +63,19 @@ def parsed(settings: Mapping[str, object]) -> dict[str, object]:
     return {name: parse_setting(name, value) if isinstance(value, str) else value for name, value in settings.items()}
 
 
-def with_run_options(*, without: Collection[str] = ()) -> Callable[[Callable[..., int]], Callable[..., int]]:
+def with_run_options(
+    *, without: Collection[str] = (), defaults: Mapping[str, Any] = MappingProxyType({})
+) -> Callable[[Callable[..., int]], Callable[..., int]]:
     """Replaces the parameter `settings: dict` of a command by one parameter per run option, for Typer to read.
 
     The command gets them together, as fields of a `RunSettings`. Its own parameters come first in its help page.
 
     Args:
         without: run options that the command takes in a form of its own, or not at all.
+        defaults: other defaults than those of `RunSettings`.
     """
-    shared = parameters(RunSettings, {name: kind for name, kind in options.RUN_OPTIONS.items() if name not in without})
+    wanted = {name: kind for name, kind in options.RUN_OPTIONS.items() if name not in without}
+    shared = parameters(RunSettings, wanted, defaults)
 
     def decorate(function: Callable[..., int]) -> Callable[..., int]:
         hints = get_type_hints(function, include_extras=True)

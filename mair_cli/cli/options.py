@@ -13,7 +13,7 @@ from typer.models import OptionInfo
 
 from mair_cli.cli import completion
 from mair_cli.restore.settings import ALPHA_CHOICES, SMALLEST_TILE
-from mair_cli.runtime.precision_names import PRECISIONS
+from mair_cli.runtime.precision_names import CHOICES
 from mair_cli.scan.registry import BACKENDS
 from mair_cli.tasks import SCENES
 
@@ -266,10 +266,10 @@ Precision = Annotated[
     str,
     typer.Option(
         "--precision",
-        autocompletion=completion.one_of(*PRECISIONS),
-        metavar="|".join(PRECISIONS),
+        autocompletion=completion.one_of(*CHOICES),
+        metavar="|".join(CHOICES),
         rich_help_panel=SPEED,
-        help="Number format of the network.",
+        help="Number format of the network; auto: bf16 where that is faster and loses less than 0.01 dB.",
     ),
 ]
 GroundTruth = Annotated[

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from mair_cli.cli import console, options
-from mair_cli.cli.option_sets import RestoreOptions, parameters, parsed, with_signature
+from mair_cli.cli.option_sets import RESTORING, RestoreOptions, parameters, parsed, with_signature
 from mair_cli.cli.values import check_exclusive, parse_scale
 from mair_cli.restore.settings import RunSettings
 from mair_cli.tasks import TASKS, Task
@@ -24,7 +24,7 @@ def restore_command(name: str) -> Callable[..., int]:
         settings["sigma"] = options.ShortSigmaLevel
     own = [*parameters(RunSettings, settings), *(_switch(flag, task.summary) for flag, task in variants.items())]
     shared = parameters(RestoreOptions, inspect.get_annotations(RestoreOptions, eval_str=True))
-    run = parameters(RunSettings, options.RUN_OPTIONS)
+    run = parameters(RunSettings, options.RUN_OPTIONS, RESTORING)
 
     def command(**values: Any) -> int:  # noqa: ANN401 - whatever Typer read
         from mair_cli.cli.restore import restore

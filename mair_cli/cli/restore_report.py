@@ -150,6 +150,7 @@ def record(outcome: Outcome, restorer: Restorer | SizedRestorer | Engine, task: 
         "model": outcome.model or restorer.model_name,
         "backend": restorer.backend,
         "device": str(restorer.device),
+        "precision": restorer.precision,
     }
     found |= told(outcome.levels)
     if len(outcome.sigmas) > 1:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from mair_cli.cli import console
-from mair_cli.cli.option_sets import with_run_options
+from mair_cli.cli.option_sets import RESTORING, with_run_options
 from mair_cli.cli.options import MaxPixels, Offline, Quiet, Verbose
 from mair_cli.cli.values import go_offline
 from mair_cli.errors import UsageError
@@ -19,7 +19,7 @@ from mair_cli.restore.settings import RunSettings
 LISTENING = "Listening"
 
 
-@with_run_options(without=("model", "weights", "stripe", "ensemble"))
+@with_run_options(without=("model", "weights", "stripe", "ensemble"), defaults=RESTORING)
 def serve(
     settings: dict[str, object],
     host: Annotated[

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mair_cli.inference.kernels import run
 from mair_cli.inference.networks import NetworkSteps, steps_of
 from mair_cli.inference.program import Finished, Image, Program
+from mair_cli.inference.running import compiled, run
 from mair_cli.inference.tile import Floats
 from mair_cli.inference.waiting import APART
 from mair_cli.networks.levels import Level
@@ -57,7 +57,7 @@ class InferenceForm:
 
     def __init__(self, network: Network, steps: NetworkSteps) -> None:
         self._network, self._steps = network, steps
-        self._weights = steps.weights.array()
+        self._weights = steps.weights.arrays()
         self._prepared: BoundedCache[tuple[int, int, int, int], _Prepared] = BoundedCache(
             _PROGRAM_BYTES, lambda prepared: prepared.nbytes, always=2
         )
@@ -117,10 +117,13 @@ class InferenceForm:
         return raw[first : first + size]
 
     def _run(self, program: Finished, array: Floats, threads: int) -> None:
+        places = compiled(np.unique(program.steps[:, 0]).tolist(), pairs=self._steps.weights.pairs)
         counters = np.zeros(2 * len(program.steps) * APART, np.int64)
 
+        given = (places, program.steps, *self._weights, array, program.orders, program.size, program.share, counters)
+
         def work(thread: int) -> None:
-            run(program.steps, self._weights, array, program.orders, program.size, program.share, counters, thread)
+            run(*given, thread)
 
         others = [pool(threads - 1).submit(work, number) for number in range(1, threads)] if threads > 1 else []
         work(0)
@@ -128,7 +131,12 @@ class InferenceForm:
             other.result()
 
 
-def inference_form(network: Network) -> InferenceForm | None:
-    """The inference form of a network in eval mode on the CPU; None for kinds that have none."""
-    steps = steps_of(network)
+def inference_form(network: Network, precision: str = "fp32") -> InferenceForm | None:
+    """The inference form of a network in eval mode on the CPU; None for kinds that have none.
+
+    Args:
+        network: what it is made of.
+        precision: of products: "fp32", or "bf16" where `computes_in_pairs`; all else is float32.
+    """
+    steps = steps_of(network, pairs=precision == "bf16")
     return None if steps is None else InferenceForm(network, steps)

@@ -1,23 +1,27 @@
-"""The steps of an inference program, as kernels that numba compiles; `run` carries a whole program out.
+"""The steps of an inference program, as kernels that numba compiles; `running` carries a whole program out.
 
 Everything lies in one flat float32 array `a`, pixels as rows, channels last, rows padded with zeros to whole vectors
-(and kept so: a zero channel stays zero through every step). Weights lie packed in `w`. A step is a row of integers,
-see `program`; its jobs are independent of each other and take rows that stay in the cache from start to end.
+(and kept so: a zero channel stays zero through every step). Weights lie packed in `w`; `m` is the same array, or the
+same memory seen as pairs of bfloat16 where products are made of those: rows are then rounded to pairs in scratch before
+a product. A step is a row of integers, see `program`; its jobs are independent of each other and take rows that stay in
+the cache from start to end.
 Letters as in `mair_cli.scan.inputs`; `ld` is the distance between rows.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from mair_cli.inference import tile, waiting, winograd
+from mair_cli.inference import pairs, tile, winograd
+from mair_cli.inference.pairs import Words, holds_pairs, match_rows, round_row
 from mair_cli.inference.tile import Floats, product
-from mair_cli.inference.waiting import APART, take, wait_until
 from mair_cli.inference.winograd import convolve
 from mair_cli.scan.cpu import simd
 from mair_cli.scan.cpu.compiling import compile_kernel
@@ -69,7 +73,12 @@ SILU: Final = 1
 GELU: Final = 2
 LEAKY: Final = 3
 
-SOURCES: Final = (Path(__file__), *(Path(module.__file__ or "") for module in (tile, waiting, winograd, simd)))
+SOURCES: Final = (Path(__file__), *(Path(module.__file__ or "") for module in (pairs, tile, winograd, simd)))
+
+
+def _step(function: Callable[..., None]) -> Callable[..., Any]:
+    """A step's job, all with the same arguments: the step, the job's number, then as in `running`."""
+    return compile_kernel(function, SOURCES, OPTIONS)
 
 
 @nb.njit(inline="always")
@@ -109,26 +118,32 @@ def _activate(a: Floats, i: int, first: int, width: int, kind: int) -> None:
             store(a, i + j, maximum(v, mul(v, splat(f32(0.2)))))
 
 
-@nb.njit(**OPTIONS)
-def _linear(p: Longs, job: int, w: Floats, a: Floats, s: Floats, s0: int) -> None:
+@_step
+def _linear(p: Longs, job: int, w: Floats, m: Words, a: Floats, orders: Ints, s0: int) -> None:
     """Rows through a linear layer; normalised before and activated after where the step says so."""
     L, source, lds, normalised, at, K, vectors, target, ldt, kind, activated_from = p[2:13]
     p0 = job * ROWS
     rows = min(ROWS, L - p0)
-    if normalised:
+    if normalised or holds_pairs(m):
         width = (K + LANES - 1) // LANES * LANES
-        for m in range(rows):
-            _normalise(a, source + (p0 + m) * lds, K, s, s0 + m * width, width)
-        product(s, s0, width, rows, w, at, K, vectors, a, target + p0 * ldt, ldt)
+        for row in range(rows):
+            i, o = source + (p0 + row) * lds, s0 + row * width
+            if normalised:
+                _normalise(a, i, K, a, o, width)
+            else:
+                round_row(a, i, width, a, o)
+        if normalised:
+            match_rows(m, a, s0, rows, width)
+        product(a, s0, width, rows, m, at, K, vectors, a, target + p0 * ldt, ldt)
     else:
-        product(a, source + p0 * lds, lds, rows, w, at, K, vectors, a, target + p0 * ldt, ldt)
+        product(a, source + p0 * lds, lds, rows, m, at, K, vectors, a, target + p0 * ldt, ldt)
     if kind:
-        for m in range(rows):
-            _activate(a, target + (p0 + m) * ldt, activated_from, vectors * LANES, kind)
+        for row in range(rows):
+            _activate(a, target + (p0 + row) * ldt, activated_from, vectors * LANES, kind)
 
 
-@nb.njit(**OPTIONS)
-def _spread(p: Longs, y: int, w: Floats, a: Floats) -> None:
+@_step
+def _spread(p: Longs, y: int, w: Floats, m: Words, a: Floats, orders: Ints, s0: int) -> None:
     """Row y of the image: 3×3 depthwise convolution, SiLU, and the projections of the scan."""
     H, W, source, lds, D, taps, at, vectors, u, target, ldt = p[2:13]
     width = (D + LANES - 1) // LANES * LANES
@@ -160,11 +175,18 @@ def _spread(p: Longs, y: int, w: Floats, a: Floats) -> None:
                             neighbour = load(a, i + (dy * W + dx) * lds + j)
                             v = fma(neighbour, load(w, taps + (3 * dy + dx + 4) * width + j), v)
                 store(a, o + j, mul(v, sigmoid(v)))
-    product(a, u + y * W * width, width, W, w, at, D, vectors, a, target + y * W * ldt, ldt)
+    if not holds_pairs(m):
+        product(a, u + y * W * width, width, W, m, at, D, vectors, a, target + y * W * ldt, ldt)
+        return
+    for x0 in range(0, W, ROWS):
+        p0, rows = y * W + x0, min(ROWS, W - x0)
+        for row in range(rows):
+            round_row(a, u + (p0 + row) * width, width, a, s0 + row * width)
+        product(a, s0, width, rows, m, at, D, vectors, a, target + p0 * ldt, ldt)
 
 
-@nb.njit(**OPTIONS)
-def _scan(p: Longs, job: int, w: Floats, a: Floats, orders: Ints) -> None:
+@_step
+def _scan(p: Longs, job: int, w: Floats, m: Words, a: Floats, orders: Ints, s0: int) -> None:
     """One direction of the selective scan, for one chunk of channels; rates carry a factor log2(e).
 
     Parameters and state are copied into arrays of this job: with those the compiler knows that nothing which is written
@@ -239,8 +261,8 @@ def _add_scaled(
         store(o_array, o + j, fma(load(a, x + j), load(w, scale + j), load(s, i + j)))
 
 
-@nb.njit(**OPTIONS)
-def _merge(p: Longs, job: int, w: Floats, a: Floats, s: Floats, s0: int) -> None:
+@_step
+def _merge(p: Longs, job: int, w: Floats, m: Words, a: Floats, orders: Ints, s0: int) -> None:
     """The rest of a block, row by row: merge the directions, norm, gate, project and add; then norm, MLP and add."""
     L, D, y, pooled, gate, affine, gating, ldg, out, C, x, ldx, scale1, fc1, hidden, fc2, scale2, target = p[2:20]
     width, wide = (D + LANES - 1) // LANES * LANES, (C + LANES - 1) // LANES * LANES
@@ -250,36 +272,47 @@ def _merge(p: Longs, job: int, w: Floats, a: Floats, s: Floats, s0: int) -> None
     between = branch + ROWS * wide
     normed = between + ROWS * wide
     inner = normed + ROWS * wide
-    _weigh(w, gate, a, pooled, s, weights, width)
+    _weigh(w, gate, a, pooled, a, weights, width)
     p0 = job * ROWS
     rows = min(ROWS, L - p0)
-    for m in range(rows):
-        o, from_y = merged + m * width, y + (p0 + m) * width
+    for row in range(rows):
+        o, from_y = merged + row * width, y + (p0 + row) * width
         for j in range(0, width, LANES):
-            v = mul(load(s, weights + j), load(a, from_y + j))
-            v = fma(load(s, weights + width + j), load(a, from_y + L * width + j), v)
-            v = fma(load(s, weights + 2 * width + j), load(a, from_y + 2 * L * width + j), v)
-            v = fma(load(s, weights + 3 * width + j), load(a, from_y + 3 * L * width + j), v)
-            store(s, o + j, v)
-        _normalise(s, o, D, s, o, width)
-        g = gating + (p0 + m) * ldg
+            v = mul(load(a, weights + j), load(a, from_y + j))
+            v = fma(load(a, weights + width + j), load(a, from_y + L * width + j), v)
+            v = fma(load(a, weights + 2 * width + j), load(a, from_y + 2 * L * width + j), v)
+            v = fma(load(a, weights + 3 * width + j), load(a, from_y + 3 * L * width + j), v)
+            store(a, o + j, v)
+        _normalise(a, o, D, a, o, width)
+        g = gating + (p0 + row) * ldg
         for j in range(0, width, LANES):
-            v = fma(load(s, o + j), load(w, affine + j), load(w, affine + width + j))
-            store(s, o + j, mul(v, load(a, g + j)))
-    product(s, merged, width, rows, w, out, D, wide // LANES, s, branch, wide)
-    for m in range(rows):
-        _add_scaled(s, branch + m * wide, a, x + (p0 + m) * ldx, w, scale1, s, between + m * wide, wide)
-        _normalise(s, between + m * wide, C, s, normed + m * wide, wide)
-    product(s, normed, wide, rows, w, fc1, C, deep // LANES, s, inner, deep)
-    for m in range(rows):
-        _activate(s, inner + m * deep, 0, deep, GELU)
-    product(s, inner, deep, rows, w, fc2, hidden, wide // LANES, s, branch, wide)
-    for m in range(rows):
-        _add_scaled(s, branch + m * wide, s, between + m * wide, w, scale2, a, target + (p0 + m) * ldx, wide)
+            v = fma(load(a, o + j), load(w, affine + j), load(w, affine + width + j))
+            store(a, o + j, mul(v, load(a, g + j)))
+    match_rows(m, a, merged, rows, width)
+    product(a, merged, width, rows, m, out, D, wide // LANES, a, branch, wide)
+    for row in range(rows):
+        _add_scaled(a, branch + row * wide, a, x + (p0 + row) * ldx, w, scale1, a, between + row * wide, wide)
+        _normalise(a, between + row * wide, C, a, normed + row * wide, wide)
+    match_rows(m, a, normed, rows, wide)
+    product(a, normed, wide, rows, m, fc1, C, deep // LANES, a, inner, deep)
+    for row in range(rows):
+        _activate(a, inner + row * deep, 0, deep, GELU)
+    match_rows(m, a, inner, rows, deep)
+    product(a, inner, deep, rows, m, fc2, hidden, wide // LANES, a, branch, wide)
+    for row in range(rows):
+        _add_scaled(a, branch + row * wide, a, between + row * wide, w, scale2, a, target + (p0 + row) * ldx, wide)
 
 
-@nb.njit(**OPTIONS)
-def _norm(p: Longs, job: int, w: Floats, a: Floats) -> None:
+@_step
+def _convolve(p: Longs, job: int, w: Floats, m: Words, a: Floats, orders: Ints, s0: int) -> None:
+    """Patches of a 3×3 convolution."""
+    H, W, source, lds, K, at, vectors, target, ldt, residual, ldr, slope, exact = p[2:15]
+    leak = f32(slope) * SLOPE_UNIT
+    convolve(job, a, H, W, source, lds, K, w, m, exact, at, vectors, target, ldt, residual, ldr, leak, s0)
+
+
+@_step
+def _norm(p: Longs, job: int, w: Floats, m: Words, a: Floats, orders: Ints, s0: int) -> None:
     """Layer norm with its affine part."""
     L, source, lds, C, affine, target, ldt = p[2:9]
     width = (C + LANES - 1) // LANES * LANES
@@ -290,8 +323,8 @@ def _norm(p: Longs, job: int, w: Floats, a: Floats) -> None:
             store(a, o + j, fma(load(a, o + j), load(w, affine + j), load(w, affine + width + j)))
 
 
-@nb.njit(**OPTIONS)
-def _shuffle(p: Longs, y: int, a: Floats, apart: bool) -> None:
+@nb.njit(inline="always")
+def _shuffle_row(p: Longs, y: int, a: Floats, apart: bool) -> None:
     """Row y of the smaller image: pixel shuffle by r (C · r² channels to C at r times the size), or the way back."""
     _, W, small, lds, C, r, large, ldl = p[2:10]
     for x in range(W):
@@ -311,8 +344,20 @@ def _shuffle(p: Longs, y: int, a: Floats, apart: bool) -> None:
                         a[o + c] = f32(0)
 
 
-@nb.njit(**OPTIONS)
-def _join(p: Longs, job: int, a: Floats) -> None:
+@_step
+def _shuffle(p: Longs, y: int, w: Floats, m: Words, a: Floats, orders: Ints, s0: int) -> None:
+    """Row y of the smaller image, to the larger."""
+    _shuffle_row(p, y, a, False)
+
+
+@_step
+def _unshuffle(p: Longs, y: int, w: Floats, m: Words, a: Floats, orders: Ints, s0: int) -> None:
+    """Row y of the smaller image, from the larger."""
+    _shuffle_row(p, y, a, True)
+
+
+@_step
+def _join(p: Longs, job: int, w: Floats, m: Words, a: Floats, orders: Ints, s0: int) -> None:
     """Channels of two images one after the other."""
     L, first, ld1, C1, second, ld2, C2, target, ldt = p[2:11]
     for row in range(job * ROWS, min(L, (job + 1) * ROWS)):
@@ -325,49 +370,17 @@ def _join(p: Longs, job: int, a: Floats) -> None:
             a[o + c] = f32(0)
 
 
-def _run(
-    program: Longs, w: Floats, a: Floats, orders: Ints, scratch: int, share: int, counters: Longs, thread: int
-) -> None:
-    """Carry a program out together with other threads that call this with the same arguments.
-
-    Args:
-        program: steps, one a row.
-        w: packed weights.
-        a: images and, from place `scratch`, `share` floats for each thread.
-        orders: scan orders.
-        scratch: see `a`.
-        share: see `a`.
-        counters: zeros, 2 · steps · APART of them: jobs taken, and jobs done, of each step.
-        thread: number of this thread.
-    """
-    count = len(program)
-    own = scratch + thread * share
-    for n in range(count):
-        p = program[n]
-        kind, jobs = p[0], p[1]
-        while True:
-            job = take(counters, n * APART)
-            if job >= jobs:
-                break
-            if kind == LINEAR:
-                _linear(p, job, w, a, a, own)
-            elif kind == SPREAD:
-                _spread(p, job, w, a)
-            elif kind == SCAN:
-                _scan(p, job, w, a, orders)
-            elif kind == MERGE:
-                _merge(p, job, w, a, a, own)
-            elif kind == NORM:
-                _norm(p, job, w, a)
-            elif kind == CONVOLVE:
-                slope = f32(p[13]) * SLOPE_UNIT
-                convolve(job, a, p[2], p[3], p[4], p[5], p[6], w, p[7], p[8], p[9], p[10], p[11], p[12], slope, a, own)
-            elif kind == JOIN:
-                _join(p, job, a)
-            else:
-                _shuffle(p, job, a, kind == UNSHUFFLE)
-            take(counters, (count + n) * APART)
-        wait_until(counters, (count + n) * APART, jobs)
-
-
-run: Any = compile_kernel(_run, SOURCES, OPTIONS)
+STEPS: Final = MappingProxyType(
+    {
+        LINEAR: _linear,
+        SPREAD: _spread,
+        SCAN: _scan,
+        MERGE: _merge,
+        NORM: _norm,
+        CONVOLVE: _convolve,
+        SHUFFLE: _shuffle,
+        UNSHUFFLE: _unshuffle,
+        JOIN: _join,
+    }
+)
+"""By kind."""

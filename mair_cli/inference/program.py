@@ -1,4 +1,4 @@
-"""Programs for `kernels.run`: what each step's numbers mean, and where its weights and images lie.
+"""Programs for `running.run`: what each step's numbers mean, and where its weights and images lie.
 
 Weights are packed once for a network (`Weights`); steps and places follow from the size of the image (`Program`).
 """
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mair_cli.inference import kernels, winograd
+from mair_cli.inference.pairs import Words
 from mair_cli.inference.tile import Floats, pack, padded
 from mair_cli.scan.cpu.kernels import CHUNK
 from mair_cli.scan.cpu.simd import LANES
@@ -27,9 +28,14 @@ def to_array(tensor: Tensor) -> Floats:
 
 
 class Weights:
-    """Packed weights of a network; parts are known by the place at which they begin."""
+    """Packed weights of a network; parts are known by the place at which they begin.
 
-    def __init__(self) -> None:
+    Args:
+        pairs: products are made of pairs of bfloat16 instead of float32.
+    """
+
+    def __init__(self, *, pairs: bool = False) -> None:
+        self.pairs = pairs
         self._parts: list[Floats] = []
         self._length = 0
 
@@ -48,11 +54,12 @@ class Weights:
 
     def linear(self, weight: Floats, bias: Floats | None = None) -> int:
         """Of a linear layer: (N, K) and (N,)."""
-        return self.add(pack(weight, bias))
+        return self.add(pack(weight, bias, pairs=self.pairs))
 
-    def array(self) -> Floats:
-        """All of them."""
-        return np.concatenate(self._parts)
+    def arrays(self) -> tuple[Floats, Words]:
+        """All of them, for what is float32; and once more, for linear layers: the same, or seen as words of pairs."""
+        words = np.concatenate(self._parts)
+        return words, words.view(np.uint32) if self.pairs else words
 
 
 class Image(NamedTuple):
@@ -146,6 +153,7 @@ class Program:
         self._add(
             kernels.SPREAD, source.height, source.height, source.width, source.place, source.ld, u.channels, taps,
             weights, projections.ld // LANES, u.place, projections.place, projections.ld,
+            scratch=kernels.ROWS * u.ld,
         )  # fmt: skip
 
     def scan(
@@ -179,15 +187,22 @@ class Program:
         )  # fmt: skip
 
     def convolve(
-        self, source: Image, target: Image, weights: int, residual: Image | None = None, slope: float = 1.0
+        self,
+        source: Image,
+        target: Image,
+        weights: int,
+        residual: Image | None = None,
+        slope: float = 1.0,
+        *,
+        pairs: bool = False,
     ) -> None:
-        """3×3 convolution, with a residual added, or leaky where `slope` is not 1."""
+        """3×3 convolution, with a residual added, leaky where `slope` is not 1; `pairs`: so are its weights packed."""
         patches = -(-source.height // winograd.OUT) * -(-source.width // winograd.OUT)
         place, ld = (residual.place, residual.ld) if residual is not None else (kernels.NONE, 0)
         self._add(
-            kernels.CONVOLVE, -(-patches // winograd.TILES), source.height, source.width, source.place, source.ld,
-            source.channels, weights, target.ld // LANES, target.place, target.ld, place, ld,
-            round(slope / kernels.SLOPE_UNIT),
+            kernels.CONVOLVE, -(-patches // winograd.TILES), source.height,
+            source.width, source.place, source.ld, source.channels, weights, target.ld // LANES, target.place,
+            target.ld, place, ld, round(slope / kernels.SLOPE_UNIT), int(not pairs),
             scratch=winograd.scratch_size(padded(source.channels), target.ld),
         )  # fmt: skip
 
@@ -207,7 +222,7 @@ class Program:
         )  # fmt: skip
 
     def finish(self) -> Finished:
-        """All that `kernels.run` takes but weights."""
+        """All that `running.run` takes but weights."""
         orders = np.concatenate([order.ravel() for _, order in self._orders.values()])
         return Finished(np.array(self._steps, np.int64), orders, self.size, self._share)
 

@@ -1,7 +1,8 @@
 """Matrix products in registers: the innermost loop of everything that multiplies in the inference form.
 
 A tile is `rows` × `vectors · LANES` results that stay in registers while the sum over k runs; its shape follows the
-number of registers. Weights are packed for it, see `pack`.
+number of registers. Weights are packed for it, see `pack`. Where they are pairs of bfloat16 (`pairs`), so are the rows
+that they are multiplied with, and each step of the sum takes two k at once.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from numba.core import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from mair_cli.inference.pairs import Words, add_products, as_pairs, holds_pairs
 from mair_cli.scan.cpu.simd import LANES, OPTIONS, multiply_add, splat_lanes, vector_pointer
 
 Floats = NDArray[np.float32]
@@ -28,7 +30,10 @@ INDEX: Final = ir.IntType(64)
 
 
 def _make_tile(rows: int, vectors: int) -> Callable[..., Any]:
-    """tile(a, i, lda, w, at, K, c, o, ldc): c[o + r·ldc + n] = bias[n] + Σₖ a[i + r·lda + k] · w[k, n], r < rows."""
+    """tile(a, i, lda, w, at, K, c, o, ldc): c[o + r·ldc + n] = bias[n] + Σₖ a[i + r·lda + k] · w[k, n], r < rows.
+
+    Each k is a number, or a pair of numbers.
+    """
 
     @intrinsic
     def tile(
@@ -40,6 +45,7 @@ def _make_tile(rows: int, vectors: int) -> Callable[..., Any]:
                 context.make_array(signature.args[n])(context, builder, array).data
                 for n, array in ((0, a), (3, w), (6, c))
             ]
+            multiply = add_products if signature.args[3].dtype == types.uint32 else multiply_add
             steps = [ir.Constant(INDEX, r) for r in range(rows)]
             sources = [builder.gep(data[0], [builder.add(i, builder.mul(lda, step))]) for step in steps]
             start = [
@@ -62,7 +68,7 @@ def _make_tile(rows: int, vectors: int) -> Callable[..., Any]:
             products = []
             for r in range(rows):
                 value = splat_lanes(builder, builder.load(builder.gep(sources[r], [k])))
-                products.append([multiply_add(builder, value, weights[v], sums[r][v]) for v in range(vectors)])
+                products.append([multiply(builder, value, weights[v], sums[r][v]) for v in range(vectors)])
             next_k, next_place = builder.add(k, ir.Constant(INDEX, 1)), builder.add(place, width)
             k.add_incoming(ir.Constant(INDEX, 0), before)
             k.add_incoming(next_k, loop)
@@ -94,12 +100,13 @@ _whole_1, _single_1 = (_whole, _single) if VECTORS == 1 else (_make_tile(ROWS, 1
 
 @nb.njit(**OPTIONS)
 def product(
-    a: Floats, i: int, lda: int, M: int, w: Floats, at: int, K: int, vectors: int, c: Floats, o: int, ldc: int
+    a: Floats, i: int, lda: int, M: int, w: Words, at: int, K: int, vectors: int, c: Floats, o: int, ldc: int
 ) -> None:  # fmt: skip
     """Rows of c = bias + rows of a · W: M rows of `a` from place i, K ≥ 1 wide, `lda` apart; c likewise from o.
 
-    W and its bias are packed at place `at` of w; c gets vectors · LANES columns.
+    W and its bias are packed at place `at` of w; c gets vectors · LANES columns. Where w holds pairs, rows of `a` do.
     """
+    K = (K + 1) // 2 if holds_pairs(w) else K
     done = 0
     while done < vectors:
         wide = vectors - done >= VECTORS
@@ -125,21 +132,24 @@ def padded(width: int) -> int:
     return -(-width // LANES) * LANES
 
 
-def pack(weight: Floats, bias: Floats | None = None) -> Floats:
+def pack(weight: Floats, bias: Floats | None = None, *, pairs: bool = False) -> Floats:
     """Weights in the order in which `product` reads them.
 
     Args:
         weight: (N, K), as PyTorch's linear layers have them.
         bias: (N,), or none.
+        pairs: round weights to bfloat16 and put two into a word.
 
     Returns:
-        Flat: blocks of columns, padded with zeros to vectors, in each the bias and then K rows.
+        Flat: blocks of columns, padded with zeros to vectors, in each the bias and then K rows, or ⌈K / 2⌉ of pairs.
     """
     N, K = weight.shape
-    table = np.zeros((K + 1, padded(N)), np.float32)
-    table[1:, :N] = weight.T
+    rows = np.zeros((K, padded(N)), np.float32)
+    rows[:, :N] = weight.T
+    first = np.zeros((1, padded(N)), np.float32)
     if bias is not None:
-        table[0, :N] = bias
+        first[0, :N] = bias
+    table = np.concatenate([first, as_pairs(rows) if pairs else rows])
     blocks, column = [], 0
     while column < table.shape[1]:
         width = VECTORS * LANES if table.shape[1] - column >= VECTORS * LANES else LANES

@@ -7,13 +7,30 @@ Neural Networks", CVPR 2016, section 4.3, whose matrices these are.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import numba as nb
 import numpy as np
+from numba.core import types
+from numba.extending import intrinsic
 
+from mair_cli.inference.pairs import Words, holds_pairs, match_rows
 from mair_cli.inference.tile import Floats, pack, padded, product
-from mair_cli.scan.cpu.simd import LANES, OPTIONS, add, fma, load, maximum, mul, splat, store, sub, zeros
+from mair_cli.scan.cpu.simd import (
+    FLAGS,
+    LANES,
+    add,
+    constant,
+    load,
+    maximum,
+    mul,
+    multiply_add,
+    splat,
+    store,
+    vector_pointer,
+    zeros,
+)
 
 f32 = np.float32
 
@@ -27,90 +44,105 @@ TILES: Final = 12
 _FILTER: Final = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24
 
 
-def pack_filter(weight: Floats, bias: Floats | None) -> Floats:
+def pack_filter(weight: Floats, bias: Floats | None, *, pairs: bool = False) -> Floats:
     """Weights (N, K, 3, 3) and bias (N,) of a convolution, transformed and packed: 36 matrices, then the bias."""
     transformed = np.einsum("pi,nkij,qj->pqnk", _FILTER, weight.astype(np.float64), _FILTER).astype(np.float32)
-    matrices = [pack(transformed[p, q]) for p in range(PATCH) for q in range(PATCH)]
+    matrices = [pack(transformed[p, q], pairs=pairs) for p in range(PATCH) for q in range(PATCH)]
     columns = np.zeros(padded(len(weight)), np.float32)
     if bias is not None:
         columns[: len(weight)] = bias
     return np.concatenate([*matrices, columns])
 
 
-@nb.njit(inline="always")
-def _load_six(a: Floats, i: int, step: int) -> Any:
-    return (
-        load(a, i),
-        load(a, i + step),
-        load(a, i + 2 * step),
-        load(a, i + 3 * step),
-        load(a, i + 4 * step),
-        load(a, i + 5 * step),
-    )
-
-
-@nb.njit(inline="always")
-def _store_four(a: Floats, i: int, step: int, values: Any) -> None:
-    store(a, i, values[0])
-    store(a, i + step, values[1])
-    store(a, i + 2 * step, values[2])
-    store(a, i + 3 * step, values[3])
-
-
-@nb.njit(inline="always")
-def _store_six(a: Floats, i: int, step: int, values: Any) -> None:
-    _store_four(a, i, step, values)
-    store(a, i + 4 * step, values[4])
-    store(a, i + 5 * step, values[5])
-
-
-@nb.njit(inline="always")
-def _forward(d: Any) -> Any:
+def _forward(builder: Any, d: list[Any]) -> list[Any]:
     """Six values of a row or column of the patch, transformed."""
-    d0, d1, d2, d3, d4, d5 = d
-    four, two, minus_four, minus_five = splat(f32(4)), splat(f32(2)), splat(f32(-4)), splat(f32(-5))
-    even, odd = fma(minus_four, d2, d4), fma(minus_four, d1, d3)
-    near, far = sub(d4, d2), mul(two, sub(d3, d1))
-    first, last = fma(four, d0, fma(minus_five, d2, d4)), fma(four, d1, fma(minus_five, d3, d5))
-    return first, add(even, odd), sub(even, odd), add(near, far), sub(near, far), last
+
+    def fma(factor: float, a: Any, b: Any) -> Any:
+        return multiply_add(builder, constant(factor), a, b)
+
+    even, odd = fma(-4, d[2], d[4]), fma(-4, d[1], d[3])
+    near, far = builder.fsub(d[4], d[2], flags=FLAGS), builder.fsub(d[3], d[1], flags=FLAGS)
+    first, last = fma(4, d[0], fma(-5, d[2], d[4])), fma(4, d[1], fma(-5, d[3], d[5]))
+    return [first, fma(1, even, odd), fma(-1, odd, even), fma(2, far, near), fma(-2, far, near), last]
 
 
-@nb.njit(inline="always")
-def _back(m: Any) -> Any:
+def _back(builder: Any, m: list[Any]) -> list[Any]:
     """Six values of the product, back to four."""
-    m0, m1, m2, m3, m4, m5 = m
-    s1, d1, s2, d2 = add(m1, m2), sub(m1, m2), add(m3, m4), sub(m3, m4)
-    outer = fma(splat(f32(4)), s2, s1), add(fma(splat(f32(8)), d2, d1), m5)
-    return add(m0, add(s1, s2)), fma(splat(f32(2)), d2, d1), outer[0], outer[1]
+
+    def fma(factor: float, a: Any, b: Any) -> Any:
+        return multiply_add(builder, constant(factor), a, b)
+
+    s1, d1, s2, d2 = fma(1, m[2], m[1]), fma(-1, m[2], m[1]), fma(1, m[4], m[3]), fma(-1, m[4], m[3])
+    return [fma(1, m[0], fma(1, s1, s2)), fma(2, d2, d1), fma(4, s2, s1), fma(8, d2, fma(1, d1, m[5]))]
+
+
+def _make_transform(transform: Callable[[Any, list[Any]], list[Any]]) -> Callable[..., Any]:
+    """f(a, i, step, o, place): six vectors from place i, `step` apart, transformed, to place o, `place` apart.
+
+    One intrinsic, since numba takes long over many small calls.
+    """
+
+    @intrinsic
+    def transformed(_context: Any, a: Any, i: Any, step: Any, o: Any, place: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            a, i, step, o, place = arguments
+            data = context.make_array(signature.args[0])(context, builder, a).data
+            six = []
+            for _ in range(PATCH):
+                six.append(builder.load(vector_pointer(builder, data, i), align=4))
+                i = builder.add(i, step)
+            for value in transform(builder, six):
+                builder.store(value, vector_pointer(builder, data, o), align=4)
+                o = builder.add(o, place)
+            return context.get_dummy_value()
+
+        integer = types.intp
+        return types.void(a, integer, integer, integer, integer), generate
+
+    made: Callable[..., Any] = transformed
+    return made
+
+
+_transform, _transform_back = _make_transform(_forward), _make_transform(_back)
 
 
 @nb.njit(inline="always")
-def _transform_patch(
-    a: Floats, at: int, row: int, pixel: int, s: Floats, half: int, to: int, place: int, vectors: int
-) -> None:
-    """One patch, its pixels `pixel` and its rows `row` apart from place `at`, to s[to + n·place], n < 36."""
+def _transform_patch(a: Floats, at: int, row: int, pixel: int, half: int, to: int, place: int, vectors: int) -> None:
+    """One patch, its pixels `pixel` and its rows `row` apart from place `at`, to a[to + n·place], n < 36."""
     for j in range(0, vectors * LANES, LANES):
         for x in range(PATCH):
-            i = at + x * pixel + j
-            t = _forward(_load_six(a, i, row))
-            _store_six(s, half + x * LANES, PATCH * LANES, t)
+            _transform(a, at + x * pixel + j, row, half + x * LANES, PATCH * LANES)
         for y in range(PATCH):
-            i = half + y * PATCH * LANES
-            t = _forward(_load_six(s, i, LANES))
-            _store_six(s, to + y * PATCH * place + j, place, t)
+            _transform(a, half + y * PATCH * LANES, LANES, to + y * PATCH * place + j, place)
 
 
 @nb.njit(inline="always")
-def _copy_border_patch(
-    a: Floats, x0: int, y0: int, H: int, W: int, start: int, ld: int, s: Floats, to: int, width: int
-) -> None:
+def _copy_border_patch(a: Floats, x0: int, y0: int, H: int, W: int, start: int, ld: int, to: int, width: int) -> None:
     """A patch that sticks out of the image, zeros outside."""
     for y in range(PATCH):
         for x in range(PATCH):
             inside = 0 <= y0 + y < H and 0 <= x0 + x < W
             source, target = start + ((y0 + y) * W + x0 + x) * ld, to + (y * PATCH + x) * width
             for j in range(0, width, LANES):
-                store(s, target + j, load(a, source + j) if inside else zeros())
+                store(a, target + j, load(a, source + j) if inside else zeros())
+
+
+@nb.njit(inline="always")
+def _multiply(
+    a: Floats, V: int, M: int, K: int, tiles: int, vectors: int, w: Floats, m: Words, exact: bool, at: int
+) -> int:  # fmt: skip
+    """Products of transformed patches with the 36 matrices at place `at`; returns the place behind those."""
+    width_in, width_out = (K + LANES - 1) // LANES * LANES, vectors * LANES
+    matrix = ((K + 1) // 2 + 1 if holds_pairs(m) and not exact else K + 1) * width_out
+    if not exact:
+        match_rows(m, a, V, PLACES * TILES, width_in)
+    for n in range(PLACES):
+        rows, results, place = V + n * TILES * width_in, M + n * TILES * width_out, at + n * matrix
+        if exact:
+            product(a, rows, width_in, tiles, w, place, K, vectors, a, results, width_out)
+        else:
+            product(a, rows, width_in, tiles, m, place, K, vectors, a, results, width_out)
+    return at + PLACES * matrix
 
 
 def scratch_size(channels_in: int, channels_out: int) -> int:
@@ -118,17 +150,19 @@ def scratch_size(channels_in: int, channels_out: int) -> int:
     return PLACES * (TILES * (channels_in + channels_out) + channels_in + LANES)
 
 
-@nb.njit(**OPTIONS)
+@nb.njit(inline="always")
 def convolve(
-    job: int, a: Floats, H: int, W: int, source: int, lds: int, K: int, w: Floats, at: int, vectors: int,
-    target: int, ldt: int, residual: int, ldr: int, slope: np.float32, s: Floats, s0: int,
+    job: int, a: Floats, H: int, W: int, source: int, lds: int, K: int, w: Floats, m: Words, exact: bool, at: int,
+    vectors: int, target: int, ldt: int, residual: int, ldr: int, slope: np.float32, s0: int,
 ) -> None:  # fmt: skip
     """Patches job · TILES … of a convolution with zeros around the image.
 
     Pixels of the image stand at source + p · lds in a, K channels used; results go to target + p · ldt, with the bias,
-    times `slope` where negative, and with what stands at residual + p · ldr added if residual is not -1.
+    times `slope` where negative, and with what stands at residual + p · ldr added if residual is not -1. Weights stand
+    at place `at` of w, their matrices there, if they are `exact`, or of m; s0 is the place of scratch in a.
     """
-    width_in, width_out = (K + LANES - 1) // LANES * LANES, vectors * LANES
+    vectors_in = (K + LANES - 1) // LANES
+    width_in, width_out = vectors_in * LANES, vectors * LANES
     across = (W + OUT - 1) // OUT
     count = across * ((H + OUT - 1) // OUT)
     first = job * TILES
@@ -138,53 +172,24 @@ def convolve(
     half = border + PLACES * width_in
     for t in range(tiles):
         y0, x0 = (first + t) // across * OUT - 1, (first + t) % across * OUT - 1
-        if y0 >= 0 and x0 >= 0 and y0 + PATCH <= H and x0 + PATCH <= W:
-            _transform_patch(
-                a,
-                source + (y0 * W + x0) * lds,
-                W * lds,
-                lds,
-                s,
-                half,
-                V + t * width_in,
-                TILES * width_in,
-                width_in // LANES,
-            )
-        else:
-            _copy_border_patch(a, x0, y0, H, W, source, lds, s, border, width_in)
-            _transform_patch(
-                s, border, PATCH * width_in, width_in, s, half, V + t * width_in, TILES * width_in, width_in // LANES
-            )
-    matrix = (K + 1) * width_out
-    for n in range(PLACES):
-        product(
-            s,
-            V + n * TILES * width_in,
-            width_in,
-            tiles,
-            w,
-            at + n * matrix,
-            K,
-            vectors,
-            s,
-            M + n * TILES * width_out,
-            width_out,
-        )
-    bias = at + PLACES * matrix
+        patch, row, pixel = source + (y0 * W + x0) * lds, W * lds, lds
+        if y0 < 0 or x0 < 0 or y0 + PATCH > H or x0 + PATCH > W:
+            _copy_border_patch(a, x0, y0, H, W, source, lds, border, width_in)
+            patch, row, pixel = border, PATCH * width_in, width_in
+        _transform_patch(a, patch, row, pixel, half, V + t * width_in, TILES * width_in, vectors_in)
+    bias = _multiply(a, V, M, K, tiles, vectors, w, m, exact, at)
     for t in range(tiles):
         y0, x0 = (first + t) // across * OUT, (first + t) % across * OUT
         for j in range(0, width_out, LANES):
             for x in range(PATCH):
                 i, step = M + t * width_out + j + x * TILES * width_out, PATCH * TILES * width_out
-                r = _back(_load_six(s, i, step))
-                _store_four(s, half + x * LANES, PATCH * LANES, r)
+                _transform_back(a, i, step, half + x * LANES, PATCH * LANES)
             for y in range(min(OUT, H - y0)):
                 i = half + y * PATCH * LANES
-                r = _back(_load_six(s, i, LANES))
-                _store_four(s, i, LANES, r)
+                _transform_back(a, i, LANES, i, LANES)
                 for x in range(min(OUT, W - x0)):
                     p = (y0 + y) * W + x0 + x
-                    value = add(load(s, i + x * LANES), load(w, bias + j))
+                    value = add(load(a, i + x * LANES), load(w, bias + j))
                     if residual >= 0:
                         value = add(value, load(a, residual + p * ldr + j))
                     if slope != 1:

@@ -30,6 +30,7 @@ class Engine:
     model_name: str
     backend: str
     device: str
+    precision: str
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,9 @@ class RestoringActor:
         run = given.unpacked(Path(self._folder.name))
         self._restorer = load_restorer(run)
         self._treatment, self._coordinator = given.treatment, coordinator
-        self._engine = Engine(self._restorer.model_name, self._restorer.backend, str(self._restorer.device))
+        self._engine = Engine(
+            self._restorer.model_name, self._restorer.backend, str(self._restorer.device), self._restorer.precision
+        )
         self._node = platform.node()
 
     def __call__(self, row: Mapping[str, Any]) -> dict[str, bytes]:

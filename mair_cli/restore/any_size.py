@@ -33,7 +33,7 @@ class SizedRestorer:
         settings: all that was asked for.
         model_name: that of the network which was loaded first; `networks_for` tells those of a picture.
         description: one line for people, likewise.
-        backend, device: as in `Restorer`.
+        backend, device, precision: as in `Restorer`.
     """
 
     scale: int | None = None
@@ -52,7 +52,7 @@ class SizedRestorer:
         first = Restorer(self._plain) if self._fixed else self._network(self._usual_scale())
         self._loaded[first.scale] = first
         self.model_name, self.description = first.model_name, first.description
-        self.backend, self.device = first.backend, first.device
+        self.backend, self.device, self.precision = first.backend, first.device, first.precision
         if self._target.factor is not None:
             passes(self._target.factor, self._scales)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import os
+from contextlib import AbstractContextManager
 from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +21,7 @@ from mair_cli.images.picture import LUMA
 from mair_cli.networks import set_backend
 from mair_cli.networks.levels import levels_for
 from mair_cli.networks.network import Network
+from mair_cli.restore.computing import choose_precision, form_computes
 from mair_cli.restore.ensemble import ensemble as mean_of_views
 from mair_cli.restore.loading import choose_model, file_of
 from mair_cli.restore.noise_estimate import estimate_noise
@@ -67,7 +69,8 @@ class Restorer:
         model_name: name in the catalog, or the name of the checkpoint file.
         device: where it computes.
         backend: name of the scan's back end, see `mair_cli.scan.dispatch`.
-        description: one line for people: which weights, by what back end, on what device.
+        precision: what it computes in, "fp32", "bf16" or "fp16".
+        description: one line for people: which weights, by what back end, on what device, in what precision.
     """
 
     def __init__(self, task: str | RunSettings | None = None, **settings: object) -> None:
@@ -96,7 +99,6 @@ class Restorer:
             torch.set_num_threads(asked.threads)
         self.device = choose_device(asked.device)
         self.backend = resolve_backend(asked.backend, self.device)
-        check_precision(asked.precision, self.device)
         if asked.weights is not None:
             self.task, self.model_name, origin = asked.task, Path(asked.weights).name, "file"
             path = Path(asked.weights)
@@ -109,13 +111,22 @@ class Restorer:
         self.scale = self.network.scale
         self._check_task()
         set_backend(self.network, self.backend)
-        scan = describe_backend(self.backend, self.device)
-        self.description = f"{self.model_name} ({origin}), back end {scan}, {describe_device(self.device)}"
+        # Who names a back end wants to compare or to be sure: its results stay those of float32.
+        free = asked.backend == "auto" and origin == "bundled weights"
+        self.precision = choose_precision(asked.precision, self.network, self.device, self.backend, may_round=free)
+        check_precision(self.precision, self.device)
+        scan, device = describe_backend(self.backend, self.device), describe_device(self.device)
+        self.description = f"{self.model_name} ({origin}), back end {scan}, {device}, {self.precision}"
         self._warned: set[str] = set()
 
     def __repr__(self) -> str:
         """Task, weights, back end and device in one line."""
         return f"<Restorer {self.task or 'sr'} ×{self.scale}: {self.description}>"
+
+    @property
+    def run_settings(self) -> dict[str, object]:
+        """`settings` as data, with the precision that "auto" stood for: what figures depend on."""
+        return self.settings.with_(precision=self.precision).to_mapping()
 
     def enlargement(self, width: int, height: int) -> int:
         """How much larger than the input the network's result is."""
@@ -301,19 +312,22 @@ class Restorer:
     @cached_property
     def _computes(self) -> Network | InferenceForm:
         """The network, or its inference form where that serves; made for the first picture, not for a dry run."""
-        serves = self.device.type == "cpu" and self.backend == "numba" and self.settings.precision == "fp32"
-        if not serves:
+        if not form_computes(self.network, self.device, self.backend, self.precision):
             return self.network
-        from mair_cli.inference.form import inference_form  # needs numba, which "numba" says is here
+        from mair_cli.inference.form import inference_form  # loads kernels
 
-        return inference_form(self.network) or self.network
+        return inference_form(self.network, self.precision) or self.network
+
+    def _arithmetic(self) -> AbstractContextManager[object]:
+        """For a call of what computes: the inference form needs none."""
+        return arithmetic(self.precision if self._computes is self.network else "fp32", self.device)
 
     def _function(self, levels: Levels) -> TensorFunction:
         """The network as a plain function of the image."""
         told = levels_for(self.network.config, levels.sigma or 0.0, levels.jpeg)
 
         def restore(x: Tensor) -> Tensor:
-            with torch.inference_mode(), arithmetic(self.settings.precision, self.device):
+            with torch.inference_mode(), self._arithmetic():
                 out: Tensor = self._computes(x, **told)
             return out.float()
 

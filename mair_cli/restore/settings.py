@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 
 from mair_cli.errors import UsageError
 from mair_cli.restore.sizes import TargetSize
-from mair_cli.runtime.precision_names import check_precision_name
+from mair_cli.runtime.precision_names import CHOICES, check_precision_name
 from mair_cli.tasks import SCENES, TASKS, Task, find_task
 from mair_cli.weights import catalog
 
@@ -64,7 +64,8 @@ class RunSettings:
             a JPEG.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         backend: the scan's back end, "auto" or one of `mair_cli.scan.dispatch.BACKENDS`.
-        precision: "fp32", "bf16" or "fp16".
+        precision: "fp32", "bf16", "fp16", or "auto": bf16 where that is faster and was measured to lose less than
+            0.01 dB, with `backend` "auto" only.
         tile: largest tile side in input pixels, 16 or more; 0 for the whole image; "auto" by free memory.
         overlap: input pixels that neighbouring tiles share; None for the default.
         partition: the published partition instead of tiles, for measuring as published.
@@ -110,7 +111,7 @@ class RunSettings:
             raise UsageError("`scene` chooses a model, and `weights` names one already: leave one out.")
         if self.weights is None and (self.config is not None or self.stripe is not None):
             raise UsageError("`stripe` and `config` belong to `weights`: models of the catalog know theirs.")
-        check_precision_name(self.precision)
+        check_precision_name(self.precision, CHOICES)
         if self.threads is not None and self.threads < 1:
             raise UsageError(f"`threads` {self.threads}: give 1 or more.")
         _check_sigma(self.sigma)
@@ -254,7 +255,7 @@ _KINDS: Mapping[str, _Kind] = {
     "jpeg": _Kind("a quality from 1 to 100, auto or off", read=_number(int, "auto", "off")),
     "device": _Kind("auto, cpu, cuda, cuda:N or mps", (str,)),
     "backend": _Kind("auto or the name of a back end", (str,)),
-    "precision": _Kind("fp32, bf16 or fp16", (str,)),
+    "precision": _Kind("auto, fp32, bf16 or fp16", (str,)),
     "tile": _Kind(f"auto, {SMALLEST_TILE} or more pixels, or 0 for the whole image", read=_number(int, "auto")),
     "overlap": _Kind("a number of pixels", _WHOLE),
     "partition": _Kind("True or False", (bool,)),

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from mair_cli.cli import console
+from mair_cli.errors import NOTICE
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +44,15 @@ def test_libraries_are_heard_when_asked(capsys: pytest.CaptureFixture[str]) -> N
     console.configure(verbose=1)
     logging.getLogger("mair_cli.x").info("heard")
     assert capsys.readouterr().err == "info: heard\n"
+
+
+def test_notices_of_libraries_are_plain_lines_and_gone_under_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    logging.getLogger("mair_cli.x").log(NOTICE, "Compiling")
+    console.configure(quiet=True)
+    logging.getLogger("mair_cli.x").log(NOTICE, "Compiling again")
+    captured = capsys.readouterr()
+    assert captured.err == "Compiling\n"
+    assert captured.out == ""
 
 
 def test_markup_and_long_names_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 import os
@@ -12,6 +13,9 @@ import pytest
 from calling import REFERENCE, TINY_X4, drawing, files, mair, photo
 from PIL import Image
 
+from mair_cli.cli.benchmark import benchmark
+from mair_cli.cli.restore_commands import restore_command
+from mair_cli.cli.serve import serve
 from mair_cli.errors import ImageError
 from mair_cli.measure.metrics import psnr, ssim
 from mair_cli.networks import build_network
@@ -287,6 +291,7 @@ def test_json_is_one_object_per_image_and_nothing_else() -> None:
     assert [done[f"{side}_{edge}"] for side in ("input", "output") for edge in ("width", "height")] == [6, 5, 24, 20]
     assert (done["model"], done["device"], done["status"]) == ("mair-lite-x4", "cpu", "done")
     assert done["backend"] in ("numba", "reference")
+    assert done["precision"] in ("fp32", "bf16")
     assert done["seconds"] > 0
 
 
@@ -378,6 +383,12 @@ def test_denoising_is_told_or_estimates_the_noise_level() -> None:
     assert 0 < record["sigma"] < 5  # the drawing is clean
     assert {"a_mair_s12.5.png", "a_mair_denoised.png"} < files()
     assert size("a_mair_s12.5.png") == (40, 30)
+
+
+def test_restoring_is_told_auto_and_measuring_float32() -> None:
+    commands = {"upscale": restore_command("upscale"), "serve": serve, "benchmark": benchmark}
+    defaults = {name: inspect.signature(made).parameters["precision"].default for name, made in commands.items()}
+    assert defaults == {"upscale": "auto", "serve": "auto", "benchmark": "fp32"}
 
 
 def test_every_back_end_that_works_here_gives_the_same_picture() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,6 +12,7 @@ import pytest
 import torch
 
 from mair_cli.inference.form import InferenceForm, inference_form
+from mair_cli.inference.kinds import computes_in_pairs
 from mair_cli.networks import build_network
 from mair_cli.networks.levels import known_levels
 from mair_cli.networks.network import Network
@@ -28,14 +32,14 @@ NETWORKS: dict[str, dict[str, object]] = {
 }
 
 
-def made(name: str) -> tuple[Network, InferenceForm]:
+def made(name: str, precision: str = "fp32") -> tuple[Network, InferenceForm]:
     """A network whose every parameter matters, and its form."""
     torch.manual_seed(0)
     network = build_network({**NETWORKS[name], "drop_path_rate": 0.0}).eval()
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.03 * torch.randn_like(parameter))
-    form = inference_form(network)
+    form = inference_form(network, precision)
     assert form is not None
     return network, form
 
@@ -88,6 +92,23 @@ def test_results_are_the_same_for_any_number_of_threads(name: str) -> None:
     assert all(torch.equal(results[0], result) for result in results[1:])
 
 
+@pytest.mark.skipif(not computes_in_pairs(), reason="the processor has no AVX512-BF16")
+@pytest.mark.parametrize("name", ["levels", "states", "classic", "bottleneck", "u-shaped"])
+@pytest.mark.usefixtures("threads")
+def test_forms_in_bf16_are_near_their_network_and_the_same_for_any_number_of_threads(name: str) -> None:
+    network, form = made(name, "bf16")
+    told = known_levels(network.config, 0.1, 0.3)
+    for height, width in ((1, 1), (19, 5), (24, 57)):
+        image, results = torch.rand(1, 3, height, width), []
+        for count in (1, 2, 5):
+            torch.set_num_threads(count)
+            results.append(form(image, **told))
+        assert all(torch.equal(results[0], result) for result in results[1:])
+        with torch.inference_mode():
+            expected = network(image, **told)
+        assert 0 < (results[0] - expected).norm() / expected.norm() < 0.03, (height, width)
+
+
 def test_calls_at_the_same_time_and_of_other_sizes_do_not_disturb_each_other() -> None:
     _, form = made("levels")
     images = [torch.rand(1, 3, 8 + 3 * n % 29, 8 + 5 * n % 31) for n in range(24)]
@@ -95,6 +116,37 @@ def test_calls_at_the_same_time_and_of_other_sizes_do_not_disturb_each_other() -
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(lambda image: form(image, 0.0, 0.0), images * 4))
     assert all(torch.equal(result, expected[n % len(images)]) for n, result in enumerate(results))
+
+
+MANY_STATES: dict[str, object] = {
+    "upscale": 4, "upsampler": "pixelshuffledirect", "embed_dim": 60, "depths": [2], "ssm_ratio": 1.4, "d_state": 16,
+}  # fmt: skip
+PEAK = """
+import json, re, sys
+import torch
+from mair_cli.inference.form import inference_form
+from mair_cli.networks import build_network
+
+def peak():
+    return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
+
+form = inference_form(build_network(json.loads(sys.argv[1])).eval())
+with torch.inference_mode():
+    form(torch.rand(1, 3, 32, 32))
+    before = peak()
+    form(torch.rand(1, 3, 256, 256))
+print((peak() - before) / 256**2, form.memory_per_pixel)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+def test_a_whole_image_takes_no_more_memory_than_the_tile_policy_counts_with_many_states_too() -> None:
+    command = [sys.executable, "-c", PEAK, json.dumps(MANY_STATES)]
+    taken, counted = map(float, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+    assert 0.6 * counted < taken <= counted
+    few = inference_form(build_network({**MANY_STATES, "d_state": 1}))
+    assert few is not None
+    assert counted < 1.2 * few.memory_per_pixel
 
 
 def test_kinds_without_a_form_have_none() -> None:

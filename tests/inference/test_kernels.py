@@ -33,11 +33,11 @@ def test_products_equal_numpys_and_write_nothing_beside(M: int, K: int, N: int) 
 
 
 @nb.njit
-def _convolve(jobs, a, H, W, K, w, vectors, target, residual, slope, s):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _convolve(jobs, a, H, W, K, w, vectors, target, residual, slope, s0):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     wide_in, wide_out = (K + 15) // 16 * 16, vectors * 16
     for job in range(jobs):
         winograd.convolve(
-            job, a, H, W, 0, wide_in, K, w, 0, vectors, target, wide_out, residual, wide_out, slope, s, 0
+            job, a, H, W, 0, wide_in, K, w, w, True, 0, vectors, target, wide_out, residual, wide_out, slope, s0
         )  # fmt: skip
 
 
@@ -56,14 +56,14 @@ def test_winograds_convolution_equals_the_plain_one(H: int, W: int, K: int, N: i
     )
     wide_in, wide_out = padded(K), padded(N)
     size_in, size_out = H * W * wide_in, H * W * wide_out
-    a = np.full(size_in + 2 * size_out, np.nan, np.float32)
+    end = size_in + 2 * size_out
+    a = np.full(end + winograd.scratch_size(wide_in, wide_out), np.nan, np.float32)
     a[:size_in] = np.pad(image, ((0, 0), (0, 0), (0, wide_in - K))).ravel()
-    a[size_in + size_out :] = np.pad(residual, ((0, 0), (0, 0), (0, wide_out - N))).ravel()
+    a[size_in + size_out : end] = np.pad(residual, ((0, 0), (0, 0), (0, wide_out - N))).ravel()
     jobs = -(-(-(-H // winograd.OUT) * -(-W // winograd.OUT)) // winograd.TILES)
-    scratch = np.full(winograd.scratch_size(wide_in, wide_out), np.nan, np.float32)
     _convolve(
         jobs, a, H, W, K, winograd.pack_filter(weight, bias), wide_out // LANES, size_in,
-        size_in + size_out if adds else -1, np.float32(slope), scratch,
+        size_in + size_out if adds else -1, np.float32(slope), end,
     )  # fmt: skip
     out = a[size_in : size_in + size_out].reshape(H, W, wide_out)
     x = torch.from_numpy(image).permute(2, 0, 1)[None].double()

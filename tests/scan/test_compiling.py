@@ -15,7 +15,8 @@ from typing import Any
 import numba
 import pytest
 
-from mair_cli.scan.cpu import kernels
+from mair_cli.errors import NOTICE
+from mair_cli.scan.cpu import compiling, kernels
 from mair_cli.scan.cpu.compiling import compile_kernel
 
 FACTOR = "import numba\n@numba.njit(inline='always')\ndef factor():\n    return {}\n"
@@ -99,6 +100,30 @@ def test_every_file_that_kernels_take_code_from_is_watched() -> None:
         if isinstance(node, ast.ImportFrom) and str(node.module).startswith("mair_cli.")
     } - {"mair_cli.scan.cpu", "mair_cli.scan.cpu.compiling"}
     assert {source.stem for source in kernels.SOURCES} == {path.stem} | {name.rpartition(".")[2] for name in named}
+
+
+def test_whoever_waits_for_compiling_is_told_once_and_nobody_else(
+    compiled: Callable[[float], tuple[float, bool]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def told() -> list[tuple[int, str]]:
+        said = [(record.levelno, record.getMessage()) for record in caplog.records]
+        caplog.clear()
+        return said
+
+    caplog.set_level(NOTICE, "mair_cli")
+    monkeypatch.setattr(compiling, "_notice", compiling._Notice())
+    compiled(2.0)
+    assert told() == [], "it takes less than a second"
+    monkeypatch.setattr(compiling, "_PATIENCE", 1e-3)
+    monkeypatch.setattr(compiling, "_notice", compiling._Notice())
+    compiled(2.0)
+    assert told() == [], "it comes from disk"
+    compiled(3.0)
+    ((level, text),) = told()
+    assert level == NOTICE
+    assert "Compiling" in text
+    compiled(4.0)
+    assert told() == []
 
 
 SCRIPT = """

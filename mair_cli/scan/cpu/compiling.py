@@ -11,6 +11,8 @@ import hashlib
 import logging
 import os
 import pickle
+import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, cast
@@ -20,8 +22,12 @@ import numba
 from numba.core import caching
 from numba.core.serialize import dumps
 
+from mair_cli.errors import NOTICE
+
 logger = logging.getLogger(__name__)
 
+_PATIENCE: Final = 1.0
+"""Seconds of compiling that need no word."""
 _DIGEST_BYTES: Final = hashlib.sha256().digest_size
 
 
@@ -86,7 +92,57 @@ class _Places(caching.CompileResultCacheImpl):  # type: ignore[misc]
     ]
 
 
-class _KernelCache(caching.FunctionCache):  # type: ignore[misc]
+class _Notice:
+    """Says once in a process, when compiling has taken a second in all, what the user is waiting for."""
+
+    def __init__(self) -> None:
+        self._timer: threading.Timer | None = None
+        self._began, self._left, self._open = 0.0, _PATIENCE, 0
+
+    def begin(self) -> None:
+        """A kernel is being compiled; numba does one at a time, and those that it calls within."""
+        self._open += 1
+        if self._open == 1 and self._left > 0:
+            self._began, self._timer = time.monotonic(), threading.Timer(self._left, self._say)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def end(self) -> None:
+        """It has been."""
+        self._open -= 1
+        if self._open == 0 and self._timer is not None:
+            self._timer.cancel()
+            self._left, self._timer = self._left - (time.monotonic() - self._began), None
+
+    def _say(self) -> None:
+        self._left = 0
+        logger.log(NOTICE, "Compiling for this processor: some ten seconds, in the first run only.")
+
+
+_notice: Final = _Notice()
+
+
+class _Telling:
+    """Between a miss and the code that is to be saved, numba compiles."""
+
+    def load_overload(self, signature: object, context: object) -> object | None:
+        """What is there already."""
+        loaded: object | None = super().load_overload(signature, context)  # type: ignore[misc]
+        if loaded is None:
+            _notice.begin()
+        return loaded
+
+    def save_overload(self, signature: object, compiled: object) -> None:
+        """Keep it."""
+        _notice.end()
+        super().save_overload(signature, compiled)  # type: ignore[misc]
+
+
+class _NoCache(_Telling, caching.NullCache):  # type: ignore[misc]
+    """For want of a folder."""
+
+
+class _KernelCache(_Telling, caching.FunctionCache):  # type: ignore[misc]
     """numba's cache of one function, on checked files and without the power to end a run."""
 
     _impl_class: Final = _Places
@@ -117,6 +173,7 @@ def compile_kernel(
     try:
         kernel._cache = _KernelCache(function, sources)
     except (RuntimeError, OSError):  # numba has found no folder that it could write to
+        kernel._cache = _NoCache()
         logger.info("no writable cache folder: %s is compiled in each run", function.__name__)
     compiled: Callable[..., Any] = kernel
     return compiled

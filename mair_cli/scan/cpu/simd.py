@@ -21,8 +21,8 @@ LANES: Final = 16
 
 _FLOAT = ir.FloatType()
 _INT = ir.IntType(32)
-_FLOATS = ir.VectorType(_FLOAT, LANES)
-_INTS = ir.VectorType(_INT, LANES)
+FLOATS = ir.VectorType(_FLOAT, LANES)
+INTS = ir.VectorType(_INT, LANES)
 LOG2E: Final = 1.4426950408889634
 # Minimax polynomials for the relative error, highest power first: 2ˣ on [-½, ½] (9e-8) and log1p(x)/x on (0, 1] (2e-7).
 _EXP2: Final = (0.0013264727, 0.009671513, 0.055507336, 0.24022242, 0.693147, 1.0)
@@ -37,7 +37,7 @@ OPTIONS: Final = {
     "fastmath": {"nnan", "ninf", "nsz", "contract", "afn"},
 }
 """How numba compiles the functions that work on vectors."""
-_FLAGS: Final = ("nnan", "ninf", "nsz", "contract", "afn")
+FLAGS: Final = ("nnan", "ninf", "nsz", "contract", "afn")
 
 
 class _VectorType(types.Type):
@@ -51,12 +51,12 @@ vector: Final = _VectorType()
 @register_default(_VectorType)
 class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]  # numba has no type information
     def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, _FLOATS)
+        super().__init__(manager, kind, FLOATS)
 
 
 def vector_pointer(builder: Any, data: Any, index: Any) -> Any:
     """Where the vector data[index : index + LANES] begins."""
-    return builder.bitcast(builder.gep(data, [index]), _FLOATS.as_pointer())
+    return builder.bitcast(builder.gep(data, [index]), FLOATS.as_pointer())
 
 
 def _address(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
@@ -88,11 +88,12 @@ def splat_lanes(builder: Any, value: Any) -> Any:
     """A number in every lane."""
     kind = ir.VectorType(value.type, LANES)
     single = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(_INT, 0))
-    return builder.shuffle_vector(single, ir.Constant(kind, ir.Undefined), ir.Constant(_INTS, [0] * LANES))
+    return builder.shuffle_vector(single, ir.Constant(kind, ir.Undefined), ir.Constant(INTS, [0] * LANES))
 
 
-def _constant(value: float) -> Any:
-    return ir.Constant(_FLOATS, [value] * LANES)
+def constant(value: float) -> Any:
+    """The same number in every lane, known when code is compiled."""
+    return ir.Constant(FLOATS, [value] * LANES)
 
 
 @intrinsic
@@ -122,7 +123,7 @@ def zeros(_context: Any) -> Any:
     """Zero in every lane."""
 
     def generate(_context: Any, _builder: Any, _signature: Any, _arguments: Any) -> Any:
-        return _constant(0.0)
+        return constant(0.0)
 
     return vector(), generate
 
@@ -132,7 +133,7 @@ def add(_context: Any, _a: Any, _b: Any) -> Any:
     """a + b, lane by lane."""
 
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        return builder.fadd(*arguments, flags=_FLAGS)
+        return builder.fadd(*arguments, flags=FLAGS)
 
     return vector(vector, vector), generate
 
@@ -142,7 +143,7 @@ def sub(_context: Any, _a: Any, _b: Any) -> Any:
     """a - b, lane by lane."""
 
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        return builder.fsub(*arguments, flags=_FLAGS)
+        return builder.fsub(*arguments, flags=FLAGS)
 
     return vector(vector, vector), generate
 
@@ -152,7 +153,7 @@ def mul(_context: Any, _a: Any, _b: Any) -> Any:
     """a · b, lane by lane."""
 
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        return builder.fmul(*arguments, flags=_FLAGS)
+        return builder.fmul(*arguments, flags=FLAGS)
 
     return vector(vector, vector), generate
 
@@ -198,19 +199,19 @@ def total(_context: Any, _a: Any) -> Any:
 
 def multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
     """a · b + c, fused where the processor can."""
-    return builder.fadd(builder.fmul(a, b, flags=_FLAGS), c, flags=_FLAGS)
+    return builder.fadd(builder.fmul(a, b, flags=FLAGS), c, flags=FLAGS)
 
 
 def _polynomial(builder: Any, x: Any, coefficients: tuple[float, ...]) -> Any:
     """Horner's rule, highest power first."""
-    result = _constant(coefficients[0])
+    result = constant(coefficients[0])
     for coefficient in coefficients[1:]:
-        result = multiply_add(builder, result, x, _constant(coefficient))
+        result = multiply_add(builder, result, x, constant(coefficient))
     return result
 
 
 def _maximum(builder: Any, a: Any, b: Any) -> Any:
-    return builder.select(builder.fcmp_ordered(">", a, b, flags=_FLAGS), a, b)
+    return builder.select(builder.fcmp_ordered(">", a, b, flags=FLAGS), a, b)
 
 
 def _exp2(builder: Any, t: Any) -> Any:
@@ -219,14 +220,14 @@ def _exp2(builder: Any, t: Any) -> Any:
     Adding 1.5 · 2²³ rounds t to an integer that then stands in the low mantissa bits, ready to be shifted into the
     exponent; the remaining fraction in [-½, ½] goes through a polynomial with p(0) = 1.
     """
-    magic = _constant(12582912.0)
-    clamped = _maximum(builder, t, _constant(-126.0))
+    magic = constant(12582912.0)
+    clamped = _maximum(builder, t, constant(-126.0))
     # No fast-math flags here: reassociation would cancel the constant and with it the rounding.
     rounded = builder.fadd(clamped, magic)
     fraction = builder.fsub(clamped, builder.fsub(rounded, magic))
     power = _polynomial(builder, fraction, _EXP2)
-    exponent = builder.shl(builder.bitcast(rounded, _INTS), ir.Constant(_INTS, [23] * LANES))
-    return builder.bitcast(builder.add(builder.bitcast(power, _INTS), exponent), _FLOATS)
+    exponent = builder.shl(builder.bitcast(rounded, INTS), ir.Constant(INTS, [23] * LANES))
+    return builder.bitcast(builder.add(builder.bitcast(power, INTS), exponent), FLOATS)
 
 
 @intrinsic
@@ -241,10 +242,10 @@ def exp2(_context: Any, _t: Any) -> Any:
 
 def _softplus(builder: Any, v: Any) -> tuple[Any, Any]:
     """log(1 + eᵛ) as max(v, 0) + log1p(e^-|v|), the logarithm by a polynomial e · p(e) on (0, 1]; and e = e^-|v|."""
-    positive = _maximum(builder, v, _constant(0.0))
+    positive = _maximum(builder, v, constant(0.0))
     # v - 2·max(v, 0) = -|v|
-    negative = multiply_add(builder, positive, _constant(-2.0), v)
-    e = _exp2(builder, builder.fmul(negative, _constant(LOG2E), flags=_FLAGS))
+    negative = multiply_add(builder, positive, constant(-2.0), v)
+    e = _exp2(builder, builder.fmul(negative, constant(LOG2E), flags=FLAGS))
     return multiply_add(builder, e, _polynomial(builder, e, _LOG1P), positive), e
 
 
@@ -266,23 +267,23 @@ def softplus_and_slope(_context: Any, _v: Any) -> Any:
     def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         (v,) = arguments
         value, e = _softplus(builder, v)
-        one = _constant(1.0)
-        above = builder.fdiv(one, builder.fadd(one, e, flags=_FLAGS), flags=_FLAGS)
-        positive = builder.fcmp_ordered(">", v, _constant(0.0), flags=_FLAGS)
-        slope = builder.select(positive, above, builder.fmul(e, above, flags=_FLAGS))
+        one = constant(1.0)
+        above = builder.fdiv(one, builder.fadd(one, e, flags=FLAGS), flags=FLAGS)
+        positive = builder.fcmp_ordered(">", v, constant(0.0), flags=FLAGS)
+        slope = builder.select(positive, above, builder.fmul(e, above, flags=FLAGS))
         return context.make_tuple(builder, both, [value, slope])
 
     return both(vector), generate
 
 
 def _sigmoid(builder: Any, v: Any) -> Any:
-    one = _constant(1.0)
+    one = constant(1.0)
     # 2^126 is the largest power that exp2 gives: below v = -87 the result is 1e-38 instead of less.
-    exponent = builder.fmul(v, _constant(-LOG2E), flags=_FLAGS)
+    exponent = builder.fmul(v, constant(-LOG2E), flags=FLAGS)
     smaller = builder.select(
-        builder.fcmp_ordered("<", exponent, _constant(126.0), flags=_FLAGS), exponent, _constant(126.0)
+        builder.fcmp_ordered("<", exponent, constant(126.0), flags=FLAGS), exponent, constant(126.0)
     )
-    return builder.fdiv(one, builder.fadd(one, _exp2(builder, smaller), flags=_FLAGS), flags=_FLAGS)
+    return builder.fdiv(one, builder.fadd(one, _exp2(builder, smaller), flags=FLAGS), flags=FLAGS)
 
 
 @intrinsic
@@ -301,14 +302,14 @@ def gelu(_context: Any, _v: Any) -> Any:
 
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         (v,) = arguments
-        zero, one = _constant(0.0), _constant(1.0)
-        size = _maximum(builder, v, builder.fsub(zero, v, flags=_FLAGS))
-        t = builder.fdiv(one, multiply_add(builder, size, _constant(0.3275911 / math.sqrt(2)), one), flags=_FLAGS)
-        tail = builder.fmul(_polynomial(builder, t, _ERFC), t, flags=_FLAGS)
-        square = builder.fmul(builder.fmul(v, v, flags=_FLAGS), _constant(-0.5 * LOG2E), flags=_FLAGS)
-        half_erfc = builder.fmul(builder.fmul(tail, _exp2(builder, square), flags=_FLAGS), _constant(0.5), flags=_FLAGS)
-        outside = builder.fmul(v, half_erfc, flags=_FLAGS)
-        positive = builder.fcmp_ordered(">", v, zero, flags=_FLAGS)
-        return builder.select(positive, builder.fsub(v, outside, flags=_FLAGS), outside)
+        zero, one = constant(0.0), constant(1.0)
+        size = _maximum(builder, v, builder.fsub(zero, v, flags=FLAGS))
+        t = builder.fdiv(one, multiply_add(builder, size, constant(0.3275911 / math.sqrt(2)), one), flags=FLAGS)
+        tail = builder.fmul(_polynomial(builder, t, _ERFC), t, flags=FLAGS)
+        square = builder.fmul(builder.fmul(v, v, flags=FLAGS), constant(-0.5 * LOG2E), flags=FLAGS)
+        half_erfc = builder.fmul(builder.fmul(tail, _exp2(builder, square), flags=FLAGS), constant(0.5), flags=FLAGS)
+        outside = builder.fmul(v, half_erfc, flags=FLAGS)
+        positive = builder.fcmp_ordered(">", v, zero, flags=FLAGS)
+        return builder.select(positive, builder.fsub(v, outside, flags=FLAGS), outside)
 
     return vector(vector), generate
