@@ -1,4 +1,4 @@
-"""What a back end of the selective scan is. A new one is a file with a `BACKEND`, and a row in `dispatch`'s table."""
+"""What a back end of the selective scan is. A new one is a file with a `BACKEND`, and a row in `registry`'s table."""
 
 from __future__ import annotations
 
