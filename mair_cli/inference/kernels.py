@@ -23,8 +23,8 @@ from mair_cli.inference import pairs, tile, winograd
 from mair_cli.inference.pairs import Words, holds_pairs, match_rows, round_row
 from mair_cli.inference.tile import Floats, product
 from mair_cli.inference.winograd import convolve
-from mair_cli.runtime.compiling import compile_kernel
 from mair_cli.scan.cpu import simd
+from mair_cli.scan.cpu.compiling import compile_kernel
 from mair_cli.scan.cpu.simd import (
     LANES,
     OPTIONS,
