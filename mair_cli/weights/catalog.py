@@ -235,7 +235,7 @@ def _u_shaped() -> Iterator[ModelEntry]:
 _BUNDLED = (
     ("x2", "sr", 2, 476_364, "Set5 37.36 dB"),
     ("x3", "sr", 3, 485_019, "Set5 33.57 dB"),
-    ("x4", "sr", 4, 497_136, "Set5 31.37 dB"),
+    ("x4", "sr", 4, 497_136, "Set5 31.46 dB"),
     ("denoise", "denoise", 1, 471_171, "CBSD68 σ 25 30.80 dB"),
 )
 
