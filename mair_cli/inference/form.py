@@ -117,9 +117,8 @@ class InferenceForm:
         return raw[first : first + size]
 
     def _run(self, program: Finished, array: Floats, threads: int) -> None:
-        places = compiled(np.unique(program.steps[:, 0]).tolist(), pairs=self._steps.weights.pairs)
+        places = compiled(program.kinds, pairs=self._steps.weights.pairs)
         counters = np.zeros(2 * len(program.steps) * APART, np.int64)
-
         given = (places, program.steps, *self._weights, array, program.orders, program.size, program.share, counters)
 
         def work(thread: int) -> None:

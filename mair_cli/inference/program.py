@@ -224,7 +224,8 @@ class Program:
     def finish(self) -> Finished:
         """All that `running.run` takes but weights."""
         orders = np.concatenate([order.ravel() for _, order in self._orders.values()])
-        return Finished(np.array(self._steps, np.int64), orders, self.size, self._share)
+        steps = np.array(self._steps, np.int64)
+        return Finished(steps, frozenset(steps[:, 0].tolist()), orders, self.size, self._share)
 
 
 class MergeWeights(NamedTuple):
@@ -242,9 +243,10 @@ class MergeWeights(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """A program: steps, the scan orders that they name, floats of all images, scratch floats of a thread."""
+    """A program: steps, their kinds, the scan orders they name, floats of all images, scratch floats of a thread."""
 
     steps: NDArray[np.int64]
+    kinds: frozenset[int]
     orders: NDArray[np.int32]
     size: int
     share: int

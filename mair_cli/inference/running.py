@@ -6,7 +6,7 @@ and again for whatever calls it, and through steps that a network does not have.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,7 +31,8 @@ def _argument_types(pairs: bool) -> tuple[Any, ...]:
     return types.int64[::1], types.intp, floats, words, floats, types.int32[::1], types.intp
 
 
-def compiled(kinds: Iterable[int], *, pairs: bool) -> Longs:
+@cache  # asked for with every tile, and numba takes a while to find what it has
+def compiled(kinds: frozenset[int], *, pairs: bool) -> Longs:
     """Where the machine code of steps begins, by kind; kinds that are not named are not compiled, and get 0."""
     arguments, places = _argument_types(pairs), np.zeros(len(STEPS), np.int64)
     for kind in kinds:

@@ -212,7 +212,7 @@ def _listed(folders: Iterable[Address]) -> Iterator[Address]:
 def _is_folder(place: Place) -> bool:
     """Whether it is one. Elsewhere a name without an extension that there is nothing of counts as one."""
     with looked_at():
-        return place == place.root or kind_of(place) == "folder"
+        return (isinstance(place, Address) and place == place.root) or kind_of(place) == "folder"
 
 
 def _job(

