@@ -30,6 +30,7 @@ from mair_cli.restore.pictures import levels_of, restore_frames
 from mair_cli.restore.pixels import check_image
 from mair_cli.restore.progress import Progress
 from mair_cli.restore.settings import (
+    ALPHA_CHOICES,
     MAX_SIGMA,
     AlphaChoice,
     Jpeg,
@@ -37,7 +38,6 @@ from mair_cli.restore.settings import (
     Levels,
     RunSettings,
     Sigma,
-    check_alpha,
 )
 from mair_cli.restore.signature import signed
 from mair_cli.restore.tile_policy import DEFAULT_OVERLAP, TileChoice, choose_tile
@@ -281,7 +281,8 @@ class Restorer:
             MairError: memory does not suffice, or the network's result is not finite.
         """
         source, target = _path("source", source), _path("target", target)
-        check_alpha(alpha)
+        if alpha not in ALPHA_CHOICES:
+            raise UsageError(f"`alpha` {alpha!r}: give model, resize or drop.")
         if target.exists() and source.exists() and target.samefile(source):
             raise UsageError(f"`target` {target} is the source itself: name another.")
         if os.path.lexists(target) and not overwrite:
