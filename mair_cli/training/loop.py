@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -32,7 +33,7 @@ from mair_cli.training.files import BOARD_FOLDER, IMAGES_FILE, STATE_FILE, STEPS
 from mair_cli.training.logbook import IMAGES_COLUMNS, STEP_COLUMNS, VALIDATION_COLUMNS, Logbook
 from mair_cli.training.losses import make_loss
 from mair_cli.training.optimizers import make_optimizers
-from mair_cli.training.patches import Batch, PatchSource, prefetched
+from mair_cli.training.patches import Batch, PatchSource, loaded, prefetched
 from mair_cli.training.recipe import Settings
 from mair_cli.training.reports import Observer, Observers, Rehearsal, RunEnd, StepReport
 from mair_cli.training.resuming import check_same_run, refuse_to_overwrite, restore, sole_user
@@ -95,7 +96,7 @@ class Trainer:
             training.seed,
             settings.degradation,
             data.candidates,
-            lambda step: target_share(data, training, step),
+            partial(target_share, data, training),
             equally=data.draw == "image",
             mixup=data.mixup,
             mixup_share=data.mixup_share,
@@ -136,7 +137,9 @@ class Trainer:
             self._log = Logbook(folder / STEPS_FILE, STEP_COLUMNS, self.step)
             self._validations = Logbook(folder / VALIDATION_FILE, VALIDATION_COLUMNS, self.step)
             self._images = Logbook(folder / IMAGES_FILE, IMAGES_COLUMNS, self.step)
-        batches = prefetched(self._make_batch, self.step, training.steps, self.settings.data.workers)
+        prepared = loaded if self.device.type == "cuda" else prefetched
+        make = partial(_make_batch, self.source, self.settings, self.world)
+        batches = prepared(make, self.step, training.steps, self.settings.data.workers)
         with stop.listening(), closing(batches), self._board():
             self._loop(batches, stop)
         if self.world.leads:
@@ -198,22 +201,18 @@ class Trainer:
         if not last:  # the end of the run saves anyway
             self._save()
 
-    def _make_batch(self, step: int) -> Batch:
-        patch, batch = patch_and_batch(self.settings.data, self.settings.training, step)
-        return self.source.batch(step, patch, batch, self.world.rank, self.world.size)
-
     def _step(self, batch: Batch) -> torch.Tensor:
         """One optimiser step; returns the loss, a scalar tensor on the device."""
         training = self.settings.training
         self.optimizer.set_learning_rate(learning_rate(training, self.step))
         torch.manual_seed(_step_seed(training.seed, self.step))
         colors = slice(self.settings.network.colors)  # the channels of gray images are all alike
-        low, high = (tensor[:, colors].to(self.device, non_blocking=True) for tensor in (batch.low, batch.high))
-        noise, jpeg = batch.noise_level.to(self.device), batch.jpeg_level.to(self.device)
+        low, high, noise, jpeg = (tensor.to(self.device, non_blocking=True) for tensor in batch)
+        high = high if high.is_floating_point() else high.float() / 255
         levels = known_levels(self.settings.network, noise, jpeg)
         with arithmetic(training.precision, self.device):
-            output = self.model(low, **levels)
-        loss = self.loss(output.float(), high)
+            output = self.model(low[:, colors], **levels)
+        loss = self.loss(output.float(), high[:, colors])
         self.network.zero_grad(set_to_none=True)
         loss.backward()
         self._norm = nn.utils.clip_grad_norm_(self.network.parameters(), training.clip or math.inf)
@@ -284,6 +283,12 @@ class _Meter:
         self.timed += 1
         self.seconds += seconds
         self.waiting += waiting
+
+
+def _make_batch(source: PatchSource, settings: Settings, world: World, step: int) -> Batch:
+    """The patches of `step` for this process; a function by itself, so that other processes can be given it."""
+    patch, batch = patch_and_batch(settings.data, settings.training, step)
+    return source.batch(step, patch, batch, world.rank, world.size)
 
 
 def _prepare_torch(threads: int) -> None:

@@ -8,9 +8,11 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch.utils.data import DataLoader, Dataset
 
 from mair_cli.errors import TrainingError
 from mair_cli.training.degrading import degraded_patch, draw
@@ -21,13 +23,13 @@ from mair_cli.training.recipe import DegradationSettings
 PREFETCH = 4
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """One step's patches of one process.
 
     Attributes:
         low: (B, 3, p, p) float32 RGB, the network's input, [0, 1] (noise may leave that range).
-        high: (B, 3, p * scale, p * scale) float32 RGB in [0, 1].
+        high: (B, 3, p * scale, p * scale) RGB, the target: uint8, a quarter of the way to a GPU; float32 in [0, 1]
+            where patches are mixed.
         noise_level: (B,) float32, standard deviation of the noise as a share of the range; 0 without noise.
         jpeg_level: (B,) float32, (100 - quality) / 100 of the last compression; 0 without.
     """
@@ -90,32 +92,34 @@ class PatchSource:
         """The patches of `step`; of a global batch of `batch`, process `rank` of `world` gets its consecutive slice."""
         share = batch // world
         low = np.empty((share, patch, patch, 3), dtype=np.float32)
-        high = np.empty((share, patch * self.scale, patch * self.scale, 3), dtype=np.float32)
+        side = patch * self.scale
+        high = np.empty((share, side, side, 3), dtype=np.float32 if self.mixup else np.uint8)
         levels = np.zeros((2, share), dtype=np.float32)
         for i in range(share):
             place = [self.seed, step, rank * share + i]
-            low[i], high[i], levels[:, i] = self._sample(_generator(*place), step, patch)
+            low[i], target, levels[:, i] = self._sample(_generator(*place), step, patch)
+            high[i] = _unit_range(target) if self.mixup else target
             if self.mixup:
                 # From a generator of its own: mixing leaves the patches as they would be without.
                 rng = _generator(*place, 1)
                 ratio = rng.beta(self.mixup, self.mixup) if rng.random() < self.mixup_share else 1.0
                 other_low, other_high, _ = self._sample(rng, step, patch)
                 low[i] += np.float32(1 - ratio) * (other_low - low[i])
-                high[i] += np.float32(1 - ratio) * (other_high - high[i])
+                high[i] += np.float32(1 - ratio) * (_unit_range(other_high) - high[i])
         noise, jpeg = torch.from_numpy(levels)
         return Batch(_images(low), _images(high), noise, jpeg)
 
     def _sample(
         self, rng: np.random.Generator, step: int, patch: int
     ) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
-        """An input patch and its target, (side, side, 3) float32, and the levels of noise and JPEG."""
+        """An input patch, (side, side, 3) float32, its target, uint8, and the levels of noise and JPEG."""
         spot = self._choose(rng, patch)
         turn = int(rng.integers(8))
         teaches = rng.random() < self.teacher_share(step)
         drawn = draw(self.degradation, rng)
         small = degraded_patch(spot.pair.low, spot.pair.high, (spot.y, spot.x), patch, drawn, rng)
         target = spot.target(self.scale, teaches)
-        return turned(_unit_range(small), turn), turned(_unit_range(target), turn), drawn.levels
+        return turned(_unit_range(small), turn), turned(target, turn), drawn.levels
 
     def _choose(self, rng: np.random.Generator, patch: int) -> _Spot:
         """Where the next patch is cut."""
@@ -177,7 +181,7 @@ def prefetched(make: Callable[[int], Batch], first: int, end: int, workers: int 
     """Yield `make(step)` for steps `first` to `end - 1` in order, prepared ahead by background threads.
 
     Closing the generator (or leaving the loop over it) stops the threads. NumPy only in `make`: PyTorch operators would
-    start a second set of threads there and slow the training down.
+    start a second set of threads there and slow the training down. `loaded` is its counterpart for a GPU.
     """
     with ThreadPoolExecutor(workers, thread_name_prefix="patches") as pool:
         waiting: deque[Future[Batch]] = deque()
@@ -191,3 +195,36 @@ def prefetched(make: Callable[[int], Batch], first: int, end: int, workers: int 
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def loaded(make: Callable[[int], Batch], first: int, end: int, workers: int = 1) -> Generator[Batch, None, None]:
+    """Yield what `prefetched` yields, prepared by processes, in memory that a GPU fetches from while it computes.
+
+    A GPU takes more patches a second than Python prepares in one process, and threads would hold up the one that keeps
+    the GPU busy. Where processes are not forked (Windows), `make` is pickled, and each of them holds the images anew.
+    """
+    steps = _Steps(make, first, end)
+    loader = DataLoader(
+        steps,
+        batch_size=None,
+        num_workers=workers,
+        prefetch_factor=PREFETCH,
+        collate_fn=_as_it_is,
+        pin_memory=torch.cuda.is_available(),
+    )
+    yield from loader
+
+
+class _Steps(Dataset[Batch]):
+    def __init__(self, make: Callable[[int], Batch], first: int, end: int) -> None:
+        self._make, self._first, self._end = make, first, end
+
+    def __len__(self) -> int:
+        return self._end - self._first
+
+    def __getitem__(self, index: int) -> Batch:
+        return self._make(self._first + index)
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    return batch

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import threading
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +15,7 @@ from mair_cli.datasets.degradations import Kernel, reduce_image
 from mair_cli.errors import TrainingError
 from mair_cli.training.degrading import Drawn, degraded_patch
 from mair_cli.training.images import ImagePair, make_pair
-from mair_cli.training.patches import Batch, PatchSource, detail, prefetched, turned
+from mair_cli.training.patches import Batch, PatchSource, detail, loaded, prefetched, turned
 from mair_cli.training.recipe import DegradationSettings
 
 
@@ -24,7 +26,8 @@ def blocky(scale: int) -> ImagePair:
 
 
 def bytes_of(batch: Batch) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    return batch.low.numpy(), batch.high.numpy()
+    low, high = batch.low.numpy(), batch.high.numpy()
+    return low, high.astype(np.float32) / np.float32(255) if high.dtype == np.uint8 else high
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3])
@@ -152,6 +155,19 @@ def test_prefetched_batches_come_in_order_and_from_other_threads() -> None:
         np.testing.assert_array_equal(batch.low, source.batch(step, 8, 2).low)
     assert step == 24
     assert threading.current_thread() not in threads
+
+
+def test_processes_prepare_the_batches_that_threads_do_and_end_when_the_loop_is_left() -> None:
+    source = PatchSource([blocky(2)], 2, 0, DegradationSettings(noise=(0, 50)), equally=True)
+    make = partial(source.batch, patch=8, batch=2)
+    for here, there in zip(prefetched(make, 5, 15), loaded(make, 5, 15, workers=2), strict=True):
+        for expected, found in zip(here, there, strict=True):
+            np.testing.assert_array_equal(expected, found)
+    batches = loaded(make, 0, 1000, workers=2)
+    next(batches)
+    assert len(multiprocessing.active_children()) == 2
+    batches.close()
+    assert not multiprocessing.active_children()
 
 
 def test_an_error_while_preparing_reaches_the_loop_and_leaving_stops_the_threads() -> None:
