@@ -40,8 +40,8 @@ SCANS = {
     "classic": ScanCase(1, 64, 64, 360, 16, 12),
     "denoising": ScanCase(1, 64, 64, 234, 16, 12),
 }
-Y_BOUND = 2e-5  # absolute
-GRADIENT_BOUND = 2e-5  # relative to the largest element
+Y_BOUND = 1e-6  # relative to the largest element, as the next
+GRADIENT_BOUND = 1e-5
 NETWORK_BOUND = 1e-4  # absolute, in fp32
 
 
