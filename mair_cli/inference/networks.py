@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 from torch import nn
 
-from mair_cli.inference import kernels
+from mair_cli.inference import activations
 from mair_cli.inference.kinds import has_form
 from mair_cli.inference.program import Image, MergeWeights, Program, Weights, to_array
 from mair_cli.inference.tile import Floats, padded
@@ -19,6 +19,7 @@ from mair_cli.inference.winograd import pack_filter
 from mair_cli.networks.blocks import Mlp, ResidualMambaBlock, VisionMambaModule
 from mair_cli.networks.frame import ResidualMambaGroup
 from mair_cli.networks.mair import MaIR
+from mair_cli.networks.mair_span import JOINED, MaIRSPAN, SpanGroup
 from mair_cli.networks.mair_unet import MaIRUNet
 from mair_cli.networks.network import Network
 from mair_cli.scan.cpu.simd import LOG2E
@@ -93,7 +94,7 @@ class _Block:
         rank, states = module.dt_projs_weight.shape[2], module.A_logs.shape[1]
         inner = padded(self._inner)
         both = program.take(height, width, 2 * inner)
-        program.linear(x, both, self._entry, normalised=True, activation=kernels.SILU, first=inner)
+        program.linear(x, both, self._entry, normalised=True, activation=activations.SILU, first=inner)
         features, gating = both._replace(channels=inner), both._replace(place=both.place + inner, channels=inner)
         u = program.take(height, width, self._inner)
         projections = program.take(height, width, DIRECTIONS * (rank + 2 * states))
@@ -130,15 +131,23 @@ class _Convolution:
         return weights.add(pack_filter(to_array(layer.weight), bias, pairs=self._pairs))
 
     def __call__(
-        self, program: Program, x: Image, target: Image, residual: Image | None = None, slope: float = 1.0
+        self,
+        program: Program,
+        x: Image,
+        target: Image,
+        residual: Image | None = None,
+        activation: int = activations.NOTHING,
+        slope: float = 0.2,
     ) -> None:
-        """Note the steps; `residual` is added at the end."""
+        """Note the steps; at the end `residual` is added, and a single layer's result activated."""
         if len(self._places) == 1:
-            program.convolve(x, target, self._places[0], residual, slope, pairs=self._pairs)
+            program.convolve(
+                x, target, self._places[0], residual, activation=activation, slope=slope, pairs=self._pairs
+            )
             return
         first, second = (program.take(x.height, x.width, width) for width in self._widths[:2])
-        program.convolve(x, first, self._places[0], slope=0.2, pairs=self._pairs)
-        program.linear(first, second, self._places[1], activation=kernels.LEAKY)
+        program.convolve(x, first, self._places[0], activation=activations.LEAKY, slope=slope, pairs=self._pairs)
+        program.linear(first, second, self._places[1], activation=activations.LEAKY)
         program.convolve(second, target, self._places[2], residual, pairs=self._pairs)
         program.give_back(first)
         program.give_back(second)
@@ -156,9 +165,7 @@ class FrameSteps:
         self.weights = weights = Weights(pairs=pairs)
         self._width = network.config.embed_dim
         self._first = _Convolution(weights, network.conv_first, exact=True)
-        self._embed = _affine(weights, network.patch_embed[0])
-        self._groups = [self._group(group) for group in network.layers]
-        self._norm = _affine(weights, network.norm)
+        self._pack_body(network)
         self._after = _Convolution(weights, network.conv_after_body)
         self._upsampler = network.config.upsampler
         if self._upsampler == "pixelshuffle":
@@ -171,6 +178,12 @@ class FrameSteps:
         if self.shuffled == 1:
             self._last = _Convolution(weights, network.conv_last, exact=True)
 
+    def _pack_body(self, network: MaIR) -> None:
+        """Weights of all between the first convolution and that after the body."""
+        self._embed = _affine(self.weights, network.patch_embed[0])
+        self._groups = [self._group(group) for group in network.layers]
+        self._norm = _affine(self.weights, network.norm)
+
     def _group(self, group: nn.Module) -> tuple[list[_Block], _Convolution]:
         assert isinstance(group, ResidualMambaGroup)
         blocks = [_Block(self.weights, block) for block in group.residual_group.blocks]
@@ -178,8 +191,11 @@ class FrameSteps:
 
     def __call__(self, program: Program, entry: Image) -> Image:
         """Note all steps; the result has 3 channels, or 3 · `shuffled`² where that is left to be done."""
-        take, width = program.take, self._width
-        shallow, deep, work = (take(entry.height, entry.width, width) for _ in range(3))
+        return self._head(program, self._body(program, entry))
+
+    def _body(self, program: Program, entry: Image) -> Image:
+        """Note the steps to the features that the head takes."""
+        shallow, deep, work = (program.take(entry.height, entry.width, self._width) for _ in range(3))
         self._first(program, entry, shallow)
         program.norm(shallow, deep, self._embed)
         for blocks, convolution in self._groups:
@@ -192,12 +208,12 @@ class FrameSteps:
         self._after(program, work, deep, shallow)
         for image in (shallow, work):
             program.give_back(image)
-        return self._head(program, deep)
+        return deep
 
     def _head(self, program: Program, features: Image) -> Image:
         if self._upsampler == "pixelshuffle":
             narrow = program.take(features.height, features.width, 64)
-            self._before(program, features, narrow, slope=0.01)
+            self._before(program, features, narrow, activation=activations.LEAKY, slope=0.01)
             program.give_back(features)
             features = narrow
         for convolution, channels, factor in self._upsample:
@@ -212,6 +228,55 @@ class FrameSteps:
         out = program.take(features.height, features.width, 3)
         self._last(program, features, out)
         return out
+
+
+class SpanSteps(FrameSteps):
+    """Steps of MaIR in SPAN's trunk; the rest as in MaIR's frame."""
+
+    def _pack_body(self, network: MaIR) -> None:
+        """SPAN's blocks, those behind them, and what joins their features."""
+        assert isinstance(network, MaIRSPAN)
+        weights = self.weights
+        self._swift = [self._attention(group) for group in network.layers]
+        self._blocks = [[_Block(weights, block) for block in self._blocks_of(group)] for group in network.layers]
+        # Features lie side by side in whole vectors: what fills those up counts nothing.
+        parts = np.split(to_array(network.join.weight)[:, :, 0, 0], JOINED, axis=1)
+        room = ((0, 0), (0, padded(self._width) - self._width))
+        assert network.join.bias is not None
+        joined = np.concatenate([np.pad(part, room) for part in parts], axis=1)
+        self._join = weights.linear(joined, to_array(network.join.bias))
+
+    def _attention(self, group: nn.Module) -> list[_Convolution]:
+        assert isinstance(group, SpanGroup)
+        return [_Convolution(self.weights, layer) for layer in group.attention.children()]
+
+    @staticmethod
+    def _blocks_of(group: nn.Module) -> nn.ModuleList:
+        assert isinstance(group, SpanGroup)
+        return group.blocks
+
+    def _body(self, program: Program, entry: Image) -> Image:
+        height, width, channels, apart = entry.height, entry.width, self._width, padded(self._width)
+        joined = program.take(height, width, JOINED * apart)
+        shallow, last, early, first = (
+            joined._replace(place=joined.place + number * apart, channels=channels) for number in range(JOINED)
+        )
+        deep, second = (program.take(height, width, channels) for _ in range(2))
+        self._first(program, entry, shallow)
+        source = shallow
+        for number, (attention, blocks) in enumerate(zip(self._swift, self._blocks, strict=True)):
+            target = deep if number else early
+            attention[0](program, source, first, activation=activations.SILU)
+            attention[1](program, first, second, activation=activations.SILU)
+            attention[2](program, second, target, source, activation=activations.GATED)
+            for block in blocks:
+                block(program, target, target)
+            source = target
+        self._after(program, source, last)
+        program.linear(joined, second, self._join)
+        program.give_back(joined)
+        program.give_back(deep)
+        return second
 
 
 class UNetSteps:
@@ -309,4 +374,4 @@ def steps_of(network: Network, *, pairs: bool) -> NetworkSteps | None:
     if isinstance(network, MaIRUNet):
         return UNetSteps(network, pairs=pairs)
     assert isinstance(network, MaIR)
-    return FrameSteps(network, pairs=pairs)
+    return (SpanSteps if isinstance(network, MaIRSPAN) else FrameSteps)(network, pairs=pairs)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mair_cli.inference import kernels, winograd
+from mair_cli.inference import activations, kernels, winograd
 from mair_cli.inference.pairs import Words
 from mair_cli.inference.tile import Floats, pack, padded
 from mair_cli.scan.cpu.kernels import CHUNK
@@ -138,13 +138,13 @@ class Program:
         weights: int,
         *,
         normalised: bool = False,
-        activation: int = 0,
+        activation: int = activations.NOTHING,
         first: int = 0,
     ) -> None:
         """Each pixel through a linear layer; normalised before; channels from `first` on activated after."""
         self._add(
             kernels.LINEAR, _chunks(source), source.pixels, source.place, source.ld, int(normalised), weights,
-            source.channels, target.ld // LANES, target.place, target.ld, activation, first,
+            source.channels, padded(target.channels) // LANES, target.place, target.ld, activation, first,
             scratch=kernels.ROWS * padded(source.channels),
         )  # fmt: skip
 
@@ -192,18 +192,19 @@ class Program:
         target: Image,
         weights: int,
         residual: Image | None = None,
-        slope: float = 1.0,
         *,
+        activation: int = activations.NOTHING,
+        slope: float = 1.0,
         pairs: bool = False,
     ) -> None:
-        """3×3 convolution, with a residual added, leaky where `slope` is not 1; `pairs`: so are its weights packed."""
+        """3×3 convolution, with a residual added and then activated; `pairs`: so are its weights packed."""
         patches = -(-source.height // winograd.OUT) * -(-source.width // winograd.OUT)
         place, ld = (residual.place, residual.ld) if residual is not None else (kernels.NONE, 0)
         self._add(
-            kernels.CONVOLVE, -(-patches // winograd.TILES), source.height,
-            source.width, source.place, source.ld, source.channels, weights, target.ld // LANES, target.place,
-            target.ld, place, ld, round(slope / kernels.SLOPE_UNIT), int(not pairs),
-            scratch=winograd.scratch_size(padded(source.channels), target.ld),
+            kernels.CONVOLVE, -(-patches // winograd.TILES), source.height, source.width, source.place, source.ld,
+            source.channels, weights, padded(target.channels) // LANES, target.place, target.ld, place, ld, activation,
+            round(slope / kernels.SLOPE_UNIT), int(not pairs),
+            scratch=winograd.scratch_size(padded(source.channels), padded(target.channels)),
         )  # fmt: skip
 
     def shuffle(self, small: Image, large: Image, factor: int, *, apart: bool = False) -> None:

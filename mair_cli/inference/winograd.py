@@ -15,6 +15,7 @@ import numpy as np
 from numba.core import types
 from numba.extending import intrinsic
 
+from mair_cli.inference.activations import GATED, LEAKY, SILU
 from mair_cli.inference.pairs import Words, holds_pairs, match_rows
 from mair_cli.inference.tile import Floats, pack, padded, product
 from mair_cli.scan.cpu.simd import (
@@ -26,8 +27,10 @@ from mair_cli.scan.cpu.simd import (
     maximum,
     mul,
     multiply_add,
+    sigmoid,
     splat,
     store,
+    sub,
     vector_pointer,
     zeros,
 )
@@ -153,13 +156,14 @@ def scratch_size(channels_in: int, channels_out: int) -> int:
 @nb.njit(inline="always")
 def convolve(
     job: int, a: Floats, H: int, W: int, source: int, lds: int, K: int, w: Floats, m: Words, exact: bool, at: int,
-    vectors: int, target: int, ldt: int, residual: int, ldr: int, slope: np.float32, s0: int,
+    vectors: int, target: int, ldt: int, residual: int, ldr: int, kind: int, slope: np.float32, s0: int,
 ) -> None:  # fmt: skip
     """Patches job · TILES … of a convolution with zeros around the image.
 
     Pixels of the image stand at source + p · lds in a, K channels used; results go to target + p · ldt, with the bias,
-    times `slope` where negative, and with what stands at residual + p · ldr added if residual is not -1. Weights stand
-    at place `at` of w, their matrices there, if they are `exact`, or of m; s0 is the place of scratch in a.
+    what stands at residual + p · ldr added if residual is not -1, and through the activation `kind`, with this `slope`.
+    Weights stand at place `at` of w, their matrices there, if they are `exact`, or of m; s0 is the place of scratch in
+    a.
     """
     vectors_in = (K + LANES - 1) // LANES
     width_in, width_out = vectors_in * LANES, vectors * LANES
@@ -190,8 +194,13 @@ def convolve(
                 for x in range(min(OUT, W - x0)):
                     p = (y0 + y) * W + x0 + x
                     value = add(load(a, i + x * LANES), load(w, bias + j))
+                    gate = value
                     if residual >= 0:
                         value = add(value, load(a, residual + p * ldr + j))
-                    if slope != 1:
+                    if kind == LEAKY:
                         value = maximum(value, mul(value, splat(slope)))
+                    elif kind == SILU:
+                        value = mul(value, sigmoid(value))
+                    elif kind == GATED:
+                        value = mul(value, sub(sigmoid(gate), splat(f32(0.5))))
                     store(a, target + p * ldt + j, value)

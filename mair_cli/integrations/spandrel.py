@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from mair_cli.errors import CheckpointError, MairError, UsageError
-from mair_cli.networks import NETWORKS, MaIR, MambaIRv2, Network, build_network
+from mair_cli.networks import NETWORKS, MaIR, MaIRSPAN, MambaIRv2, Network, build_network
 from mair_cli.networks.levels import Level, levels_for
 from mair_cli.networks.mair_unet import MaIRUNet
 from mair_cli.networks.mambair import MambaIR
@@ -36,7 +36,13 @@ State = Mapping[str, Any]
 
 _FILE: Final = Path("the file")
 """What a checkpoint is called in messages: spandrel does not tell its name."""
-_NAMES: Final = {MaIR: "MaIR", MaIRUNet: "MaIR U-Net", MambaIR: "MambaIR", MambaIRv2: "MambaIRv2"}
+_NAMES: Final = {
+    MaIR: "MaIR",
+    MaIRSPAN: "MaIR in SPAN",
+    MaIRUNet: "MaIR U-Net",
+    MambaIR: "MambaIR",
+    MambaIRv2: "MambaIRv2",
+}
 
 
 class Registry(Protocol):

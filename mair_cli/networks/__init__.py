@@ -9,6 +9,7 @@ from torch import nn
 
 from mair_cli.networks.blocks import ScanModule
 from mair_cli.networks.mair import MaIR
+from mair_cli.networks.mair_span import MaIRSPAN
 from mair_cli.networks.mair_unet import MaIRUNet
 from mair_cli.networks.mambair import MambaIR
 from mair_cli.networks.mambairv2 import MambaIRv2
@@ -16,6 +17,7 @@ from mair_cli.networks.network import Network
 from mair_cli.networks.settings import (
     FrameConfig,
     MaIRConfig,
+    MaIRSPANConfig,
     MaIRUNetConfig,
     MambaIRConfig,
     MambaIRv2Config,
@@ -28,6 +30,8 @@ __all__ = [
     "FrameConfig",
     "MaIR",
     "MaIRConfig",
+    "MaIRSPAN",
+    "MaIRSPANConfig",
     "MaIRUNetConfig",
     "MambaIRConfig",
     "MambaIRv2",
@@ -39,7 +43,7 @@ __all__ = [
     "set_backend",
 ]
 
-NETWORKS: Final[tuple[type[Network], ...]] = (MaIRUNet, MambaIRv2, MambaIR, MaIR)
+NETWORKS: Final[tuple[type[Network], ...]] = (MaIRUNet, MambaIRv2, MambaIR, MaIRSPAN, MaIR)
 """Every network there is; each recognises its own checkpoints and settings."""
 
 

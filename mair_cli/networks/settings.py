@@ -154,6 +154,24 @@ class MaIRConfig(FrameConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class MaIRSPANConfig(MaIRConfig):
+    """MaIR's blocks in SPAN's trunk; `depths` are the blocks behind each of SPAN's.
+
+    Attributes:
+        trunk: `span`.
+    """
+
+    embed_dim: Width = 48
+    depths: Depths = (1, 1, 1, 1, 1, 1)
+    ssm_ratio: Ratio = 1.0
+    drop_path_rate: Rate = 0.0
+    mlp_ratio: Ratio = 2.0
+    trunk: Literal["span"] = "span"
+
+    marks = frozenset({"trunk"})
+
+
+@dataclass(frozen=True, kw_only=True)
 class MambaIRConfig(FrameConfig):
     """MambaIR, which MaIR is compared with: the same frame, rows and columns as scan orders, and convolutions with
     channel attention in place of the MLPs.
@@ -265,12 +283,16 @@ def config_from_mapping(settings: Mapping[str, object]) -> NetworkConfig:
     """Read settings under the published constructors' names; what is left out takes the class's default.
 
     A mapping with `dim`, `inp_channels` or `num_blocks` describes the U-shaped network, one with `channel_attention`
-    MambaIR, one with `num_heads` or `window_size` MambaIRv2, any other one MaIR.
+    MambaIR, one with `num_heads` or `window_size` MambaIRv2, one with `trunk` MaIR in SPAN's, any other one MaIR.
 
     Raises:
         UsageError: an unknown name, or a value of the wrong type or range; names it.
     """
-    marked = (kind for kind in (MaIRUNetConfig, MambaIRConfig, MambaIRv2Config) if kind.marks & settings.keys())
+    marked = (
+        kind
+        for kind in (MaIRUNetConfig, MambaIRConfig, MambaIRv2Config, MaIRSPANConfig)
+        if kind.marks & settings.keys()
+    )
     kind: type[NetworkConfig] = next(marked, MaIRConfig)
     known = _kinds(kind)
     values: dict[str, Any] = {}

@@ -209,7 +209,6 @@ def loaded(make: Callable[[int], Batch], first: int, end: int, workers: int = 1)
         batch_size=None,
         num_workers=workers,
         prefetch_factor=PREFETCH,
-        collate_fn=_as_it_is,
         pin_memory=torch.cuda.is_available(),
     )
     yield from loader
@@ -224,7 +223,3 @@ class _Steps(Dataset[Batch]):
 
     def __getitem__(self, index: int) -> Batch:
         return self._make(self._first + index)
-
-
-def _as_it_is(batch: Batch) -> Batch:
-    return batch

@@ -27,6 +27,9 @@ NETWORKS: dict[str, dict[str, object]] = {
     "bottleneck": {**LIGHT, "resi_connection": "3conv", "img_range": 2.0},
     "denoising": {"upscale": 1, "upsampler": None, "embed_dim": 32, "depths": [2], "noise_level_map": True},
     "wide": {**LIGHT, "embed_dim": 130, "depths": [1]},
+    "in span": {"trunk": "span", "embed_dim": 20, "depths": [1, 2, 1], "noise_level_map": True, "scan_len": 4},
+    "in span, classic": {"trunk": "span", "embed_dim": 32, "depths": [1], "upsampler": "pixelshuffle"},
+    "in span, denoising": {"trunk": "span", "upscale": 1, "upsampler": None, "depths": [1, 1]},
     "u-shaped": {"dim": 6, "num_blocks": [1, 1, 1, 1], "num_refinement_blocks": 1, "ssm_ratio": 1.5},
     "u-shaped, levels": {"dim": 8, "num_blocks": [1, 2, 1, 1], "num_refinement_blocks": 1, "jpeg_level_map": True},
 }

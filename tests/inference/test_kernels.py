@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from mair_cli.inference import winograd
+from mair_cli.inference.activations import GATED, LEAKY, NOTHING, SILU
 from mair_cli.inference.tile import pack, padded, product
 from mair_cli.scan.cpu.simd import LANES, gelu, load, sigmoid, store
 
@@ -33,11 +34,11 @@ def test_products_equal_numpys_and_write_nothing_beside(M: int, K: int, N: int) 
 
 
 @nb.njit
-def _convolve(jobs, a, H, W, K, w, vectors, target, residual, slope, s0):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _convolve(jobs, a, H, W, K, w, vectors, target, residual, kind, slope, s0):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     wide_in, wide_out = (K + 15) // 16 * 16, vectors * 16
     for job in range(jobs):
         winograd.convolve(
-            job, a, H, W, 0, wide_in, K, w, w, True, 0, vectors, target, wide_out, residual, wide_out, slope, s0
+            job, a, H, W, 0, wide_in, K, w, w, True, 0, vectors, target, wide_out, residual, wide_out, kind, slope, s0
         )  # fmt: skip
 
 
@@ -45,9 +46,10 @@ def _convolve(jobs, a, H, W, K, w, vectors, target, residual, slope, s0):  # typ
     ("H", "W", "K", "N"),
     [(1, 1, 3, 3), (4, 4, 16, 16), (5, 7, 20, 36), (6, 2, 1, 70), (17, 30, 5, 64), (23, 9, 64, 48)],
 )
-@pytest.mark.parametrize("slope", [1.0, 0.2])
-@pytest.mark.parametrize("adds", [False, True])
-def test_winograds_convolution_equals_the_plain_one(H: int, W: int, K: int, N: int, slope: float, adds: bool) -> None:
+@pytest.mark.parametrize(
+    ("kind", "adds"), [(NOTHING, False), (LEAKY, False), (LEAKY, True), (SILU, False), (GATED, True)]
+)
+def test_winograds_convolution_equals_the_plain_one(H: int, W: int, K: int, N: int, kind: int, adds: bool) -> None:
     rng = np.random.default_rng(H * W)
     image, residual = (rng.standard_normal((H, W, channels), np.float32) for channels in (K, N))
     weight, bias = (
@@ -63,14 +65,20 @@ def test_winograds_convolution_equals_the_plain_one(H: int, W: int, K: int, N: i
     jobs = -(-(-(-H // winograd.OUT) * -(-W // winograd.OUT)) // winograd.TILES)
     _convolve(
         jobs, a, H, W, K, winograd.pack_filter(weight, bias), wide_out // LANES, size_in,
-        size_in + size_out if adds else -1, np.float32(slope), end,
+        size_in + size_out if adds else -1, kind, np.float32(0.2), end,
     )  # fmt: skip
     out = a[size_in : size_in + size_out].reshape(H, W, wide_out)
     x = torch.from_numpy(image).permute(2, 0, 1)[None].double()
     exact = F.conv2d(x, torch.from_numpy(weight).double(), torch.from_numpy(bias).double(), padding=1)
-    expected = exact[0].permute(1, 2, 0).numpy() + (residual if adds else 0)
-    expected = np.where(expected < 0, expected * slope, expected)
-    np.testing.assert_allclose(out[..., :N], expected, atol=2e-5)
+    result = exact[0].permute(1, 2, 0)
+    added = result + torch.from_numpy(residual) if adds else result
+    activate = {
+        NOTHING: lambda: added,
+        LEAKY: lambda: F.leaky_relu(added, 0.2),
+        SILU: lambda: F.silu(added),
+        GATED: lambda: added * (result.sigmoid() - 0.5),
+    }
+    np.testing.assert_allclose(out[..., :N], activate[kind](), atol=2e-5)
     assert not out[..., N:].any(), "padding channels stay zero"
 
 

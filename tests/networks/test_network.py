@@ -16,6 +16,7 @@ from mair_cli.errors import UsageError
 from mair_cli.networks import (
     NETWORKS,
     MaIRConfig,
+    MaIRSPANConfig,
     MaIRUNetConfig,
     MambaIRConfig,
     MambaIRv2Config,
@@ -55,6 +56,8 @@ CONFIGS: dict[str, NetworkConfig] = {
     "gray x3": MaIRConfig(depths=(1,), upscale=3, in_chans=1),
     "classic x8": MaIRConfig(depths=(1,), upscale=8, upsampler="pixelshuffle"),
     "light x8": MaIRConfig(depths=(1,), upscale=8),
+    "in SPAN's trunk": MaIRSPANConfig(noise_level_map=True, jpeg_level_map=True),
+    "in SPAN's trunk, for classic SR": MaIRSPANConfig(depths=(1, 2), upsampler="pixelshuffle", resi_connection="3conv"),
     "U-shaped": MaIRUNetConfig(dim=24, num_blocks=(1, 1, 1, 1), num_refinement_blocks=1),
 }
 

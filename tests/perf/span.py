@@ -28,7 +28,8 @@ from rich.console import Console
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "recipes"))
-from teacher_span import load_teachers, packaged_models  # type: ignore[import-not-found]
+from span_weights import packaged_models  # type: ignore[import-not-found]
+from teacher_span import load_teachers  # type: ignore[import-not-found]
 
 
 @contextmanager

@@ -25,7 +25,8 @@ from mair_cli.measure.protocol import MeasureProtocol, load_pair, measure, to_by
 from mair_cli.restore.restorer import Restorer
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "recipes"))
-from teacher_span import enlarge, load_teachers, packaged_models  # type: ignore[import-not-found]
+from span_weights import packaged_models  # type: ignore[import-not-found]
+from teacher_span import enlarge, load_teachers  # type: ignore[import-not-found]
 
 Enlarge = Callable[[np.ndarray], np.ndarray]
 

@@ -1,0 +1,117 @@
+"""MaIR's blocks in the trunk of SPAN (Wan et al., "Swift Parameter-free Attention Network for Efficient
+Super-Resolution", 2024): the small network for ×2 to ×4.
+
+SPAN's blocks look 7 pixels around; a residual Mamba block behind each of them carries along the scan what lies further
+away. A block of either kind that changes nothing leaves the other network: `recipes/span_start.py` makes a start from
+SPAN's published weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mair_cli.networks.blocks import run_blocks
+from mair_cli.networks.frame import infer_head
+from mair_cli.networks.levels import Level
+from mair_cli.networks.mair import MaIR
+from mair_cli.networks.network import StateDict, count_numbered, infer_levels, shortest_ratio
+from mair_cli.networks.settings import MaIRSPANConfig
+
+JOINED = 4
+"""Features that the end sees side by side: the first, the last, and two from the first and the last block."""
+
+
+class SwiftAttentionBlock(nn.Module):
+    """SPAN's block, SPAB: three convolutions, whose result weighs itself (Wan et al., section 3)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.c1, self.c2, self.c3 = (nn.Conv2d(width, width, 3, padding=1) for _ in range(3))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Map (B, C, H, W) to the same shape; also the features behind the first convolution."""
+        first = F.silu(self.c1(x))
+        change = self.c3(F.silu(self.c2(first)))
+        return (change + x) * (torch.sigmoid(change) - 0.5), first
+
+
+class SpanGroup(nn.Module):
+    """SPAN's block and residual Mamba blocks behind it."""
+
+    def __init__(self, width: int, blocks: list[nn.Module], use_checkpoint: bool) -> None:
+        super().__init__()
+        self.attention = SwiftAttentionBlock(width)
+        self.blocks = nn.ModuleList(blocks)
+        self.use_checkpoint = use_checkpoint
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Map (B, C, H, W) to the same shape; also the features behind the first convolution."""
+        x, first = self.attention(x)
+        return run_blocks(self.blocks, x.permute(0, 2, 3, 1), self.use_checkpoint).permute(0, 3, 1, 2), first
+
+
+class MaIRSPAN(MaIR):
+    """SPAN with residual Mamba blocks."""
+
+    config_type = MaIRSPANConfig
+    config: MaIRSPANConfig
+
+    def __init__(self, config: MaIRSPANConfig) -> None:
+        super().__init__(config)
+        del self.patch_embed, self.norm  # SPAN normalises nothing
+        self.join = nn.Conv2d(JOINED * config.embed_dim, config.embed_dim, 1)
+
+    def _group(self, number: int, rates: Sequence[float]) -> nn.Module:
+        # Blocks are counted through: every second one in the network, not in its group, has shifted stripes.
+        before = sum(self.config.depths[:number])
+        blocks: list[nn.Module] = [self._block(before + place, rate) for place, rate in enumerate(rates)]
+        return SpanGroup(self.config.embed_dim, blocks, self.config.use_checkpoint)
+
+    def forward(self, image: Tensor, noise_level: Level | None = None, jpeg_level: Level | None = None) -> Tensor:
+        """Restore a batch; as `Frame.forward`."""
+        if image.shape[1] != self.config.in_chans:
+            return self._each_channel(image, noise_level, jpeg_level)
+        entry, x = self.entry(image, noise_level, jpeg_level)
+        shallow = self.conv_first(entry.contiguous(memory_format=torch.channels_last))
+        deep, early, first = shallow, None, None
+        for group in self.layers:
+            deep, first = group(deep)
+            early = deep if early is None else early
+        assert early is not None
+        assert first is not None
+        features = self.join(torch.cat((shallow, self.conv_after_body(deep), early, first), 1))
+        return self.exit(self._head(features), x)
+
+    def _block_values(self) -> int:
+        return super()._block_values() + (JOINED - 1) * self.config.embed_dim
+
+    @classmethod
+    def recognises(cls, state: StateDict) -> bool:
+        """By SPAN's blocks."""
+        return "layers.0.attention.c1.weight" in state
+
+    @classmethod
+    def infer_settings(cls, state: StateDict) -> dict[str, object]:
+        """All but the stripe width."""
+        width, channels = state["conv_first.weight"].shape[:2]
+        block = "layers.0.blocks.0."
+        scan = block + "self_attention."
+        head, scale, colors = infer_head(state)
+        groups = count_numbered(state, "layers.{}.")
+        return {
+            "trunk": "span",
+            "upscale": scale,
+            "in_chans": colors,
+            "embed_dim": width,
+            "depths": [count_numbered(state, f"layers.{group}.blocks.{{}}.") for group in range(groups)],
+            "d_state": state[scan + "A_logs"].shape[1],
+            "ssm_ratio": shortest_ratio(state[scan + "conv2d.weight"].shape[0], width),
+            "mlp_ratio": shortest_ratio(state[block + "conv_blk.fc1.weight"].shape[0], width),
+            "upsampler": head,
+            "resi_connection": "1conv" if "conv_after_body.weight" in state else "3conv",
+            **infer_levels(channels, colors),
+        }
