@@ -161,12 +161,14 @@ class FrameSteps:
         shuffled: factor of a pixel shuffle that is still to be done with the result; 1 for none.
     """
 
+    _exact_after = False
+
     def __init__(self, network: MaIR, *, pairs: bool) -> None:
         self.weights = weights = Weights(pairs=pairs)
         self._width = network.config.embed_dim
         self._first = _Convolution(weights, network.conv_first, exact=True)
         self._pack_body(network)
-        self._after = _Convolution(weights, network.conv_after_body)
+        self._after = _Convolution(weights, network.conv_after_body, exact=self._exact_after)
         self._upsampler = network.config.upsampler
         if self._upsampler == "pixelshuffle":
             self._before = _Convolution(weights, network.conv_before_upsample[0], exact=True)
@@ -231,13 +233,19 @@ class FrameSteps:
 
 
 class SpanSteps(FrameSteps):
-    """Steps of MaIR in SPAN's trunk; the rest as in MaIR's frame."""
+    """Steps of MaIR in SPAN's trunk; the rest as in MaIR's frame.
+
+    In pairs, the convolutions of the first block and the last one stay in float32: what they round reaches the end
+    through every block, or through none (×4, Set5: 0.006 dB lost instead of 0.015).
+    """
+
+    _exact_after = True
 
     def _pack_body(self, network: MaIR) -> None:
         """SPAN's blocks, those behind them, and what joins their features."""
         assert isinstance(network, MaIRSPAN)
         weights = self.weights
-        self._swift = [self._attention(group) for group in network.layers]
+        self._swift = [self._attention(group, exact=number == 0) for number, group in enumerate(network.layers)]
         self._blocks = [[_Block(weights, block) for block in self._blocks_of(group)] for group in network.layers]
         # Features lie side by side in whole vectors: what fills those up counts nothing.
         parts = np.split(to_array(network.join.weight)[:, :, 0, 0], JOINED, axis=1)
@@ -246,9 +254,9 @@ class SpanSteps(FrameSteps):
         joined = np.concatenate([np.pad(part, room) for part in parts], axis=1)
         self._join = weights.linear(joined, to_array(network.join.bias))
 
-    def _attention(self, group: nn.Module) -> list[_Convolution]:
+    def _attention(self, group: nn.Module, *, exact: bool) -> list[_Convolution]:
         assert isinstance(group, SpanGroup)
-        return [_Convolution(self.weights, layer) for layer in group.attention.children()]
+        return [_Convolution(self.weights, layer, exact=exact) for layer in group.attention.children()]
 
     @staticmethod
     def _blocks_of(group: nn.Module) -> nn.ModuleList:

@@ -103,7 +103,7 @@ class DataSettings(Section, frozen=True, kw_only=True):
     cache: str = ""
     """Folder for decoded images, read by memory mapping; empty keeps them in memory."""
     workers: Count = 1
-    """Background threads that prepare batches."""
+    """What prepares batches in the background: threads beside a CPU's training, processes beside a GPU's."""
 
     def __post_init__(self) -> None:
         """Check what images are meant; raises ValueError."""
