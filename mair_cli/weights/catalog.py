@@ -233,10 +233,10 @@ def _u_shaped() -> Iterator[ModelEntry]:
 
 # End of the name, task, scale, parameters, and quality as the card states it.
 _BUNDLED = (
-    ("x2", "sr", 2, 476_364, "Set5 37.36 dB"),
+    ("x2", "sr", 2, 532_812, "Set5 37.84 dB"),
     ("x3", "sr", 3, 485_019, "Set5 33.57 dB"),
-    ("x4", "sr", 4, 497_136, "Set5 31.46 dB"),
-    ("denoise", "denoise", 1, 471_171, "CBSD68 σ 25 30.80 dB"),
+    ("x4", "sr", 4, 548_400, "Set5 32.05 dB"),
+    ("denoise", "denoise", 1, 614_275, "CBSD68 σ 25 30.80 dB"),
 )
 
 
