@@ -192,7 +192,7 @@ def test_targets_of_a_teacher_are_used_in_the_asked_share(tmp_path: Path) -> Non
     recipe = settings(tmp_path, data={"images": [str(images)], "targets": [str(outputs)], "target_share": [1.0, 0.5]})
     pairs = load_sets(recipe).training
     source = PatchSource(pairs, 2, 0, None, 1, lambda step: target_share(recipe.data, recipe.training, step))
-    taught = np.array([10, 20, 30], np.float32) / np.float32(255)
+    taught = np.array([10, 20, 30], np.uint8)
 
     def share(step: int) -> float:
         high = source.batch(step, 8, 600).high.numpy()
