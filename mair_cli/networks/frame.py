@@ -10,6 +10,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import islice
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -72,7 +73,9 @@ def _upsampler(scale: int, width: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-FIRST_BLOCK = "layers.0.residual_group.blocks.0."
+BLOCKS = "residual_group.blocks."
+"""Prefix of a group's blocks in checkpoints."""
+FIRST_BLOCK = f"layers.0.{BLOCKS}0."
 """Prefix of the parameters that tell what the blocks of a network are."""
 
 
@@ -85,6 +88,7 @@ class Frame(Network):
     """
 
     _head_width = 64
+    _blocks: ClassVar[str] = BLOCKS
     config: FrameConfig
 
     def __init__(self, config: FrameConfig) -> None:
@@ -143,11 +147,15 @@ class Frame(Network):
             return self._each_channel(image, noise_level, jpeg_level)
         entry, x = self.entry(image, noise_level, jpeg_level)
         shallow = self.conv_first(entry.contiguous(memory_format=torch.channels_last))
+        return self.exit(self._head(self._body(shallow)), x)
+
+    def _body(self, shallow: Tensor) -> Tensor:
+        """From the first features, (B, C, H, W), to those for the head."""
         deep = self.patch_embed(shallow.permute(0, 2, 3, 1))
         for group in self.layers:
             deep = group(deep)
-        features = self.conv_after_body(self.norm(deep).permute(0, 3, 1, 2)) + shallow
-        return self.exit(self._head(features), x)
+        body: Tensor = self.conv_after_body(self.norm(deep).permute(0, 3, 1, 2))
+        return body + shallow
 
     def entry(self, image: Tensor, noise_level: Level | None, jpeg_level: Level | None) -> tuple[Tensor, Tensor]:
         """What the first convolution sees, and the colours among it; arguments as for `forward`."""
@@ -203,13 +211,13 @@ class Frame(Network):
         """Those of the frame."""
         width, channels = state["conv_first.weight"].shape[:2]
         groups = count_numbered(state, "layers.{}.")
-        scan = FIRST_BLOCK + "self_attention."
+        scan = f"layers.0.{cls._blocks}0.self_attention."
         head, scale, colors = infer_head(state)
         return {
             "upscale": scale,
             "in_chans": colors,
             "embed_dim": width,
-            "depths": [count_numbered(state, f"layers.{group}.residual_group.blocks.{{}}.") for group in range(groups)],
+            "depths": [count_numbered(state, f"layers.{group}.{cls._blocks}{{}}.") for group in range(groups)],
             "d_state": state[scan + "A_logs"].shape[1],
             "ssm_ratio": shortest_ratio(state[scan + "conv2d.weight"].shape[0], width),
             "upsampler": head,

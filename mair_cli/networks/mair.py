@@ -50,8 +50,9 @@ class MaIR(Frame):
     def infer_settings(cls, state: StateDict) -> dict[str, object]:
         """Those of the frame and of the blocks."""
         settings = super().infer_settings(state)
-        hidden, width = state[FIRST_BLOCK + "conv_blk.fc1.weight"].shape
-        shuffles = FIRST_BLOCK + "self_attention.gating.gating.1.weight" in state
+        first = f"layers.0.{cls._blocks}0."
+        hidden, width = state[first + "conv_blk.fc1.weight"].shape
+        shuffles = first + "self_attention.gating.gating.1.weight" in state
         aggregation = "shuffle" if shuffles else "sum"
         return settings | {"mlp_ratio": shortest_ratio(hidden, width), "aggregation": aggregation}
 

@@ -1,24 +1,22 @@
 """MaIR's blocks in the trunk of SPAN (Wan et al., "Swift Parameter-free Attention Network for Efficient
 Super-Resolution", 2024): the small network for ×2 to ×4.
 
-SPAN's blocks look 7 pixels around; a residual Mamba block behind each of them carries along the scan what lies further
-away. A block of either kind that changes nothing leaves the other network: `recipes/span_start.py` makes a start from
-SPAN's published weights.
+Each of SPAN's blocks sees 3 pixels around; a residual Mamba block behind it carries along the scan what lies further
+away. While Mamba blocks change nothing the network is SPAN: `recipes/span_start.py` starts from its published weights.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mair_cli.networks.blocks import run_blocks
-from mair_cli.networks.frame import infer_head
-from mair_cli.networks.levels import Level
 from mair_cli.networks.mair import MaIR
-from mair_cli.networks.network import StateDict, count_numbered, infer_levels, shortest_ratio
+from mair_cli.networks.network import StateDict
 from mair_cli.networks.settings import MaIRSPANConfig
 
 JOINED = 4
@@ -58,6 +56,7 @@ class MaIRSPAN(MaIR):
     """SPAN with residual Mamba blocks."""
 
     config_type = MaIRSPANConfig
+    _blocks = "blocks."
     config: MaIRSPANConfig
 
     def __init__(self, config: MaIRSPANConfig) -> None:
@@ -71,20 +70,13 @@ class MaIRSPAN(MaIR):
         blocks: list[nn.Module] = [self._block(before + place, rate) for place, rate in enumerate(rates)]
         return SpanGroup(self.config.embed_dim, blocks, self.config.use_checkpoint)
 
-    def forward(self, image: Tensor, noise_level: Level | None = None, jpeg_level: Level | None = None) -> Tensor:
-        """Restore a batch; as `Frame.forward`."""
-        if image.shape[1] != self.config.in_chans:
-            return self._each_channel(image, noise_level, jpeg_level)
-        entry, x = self.entry(image, noise_level, jpeg_level)
-        shallow = self.conv_first(entry.contiguous(memory_format=torch.channels_last))
-        deep, early, first = shallow, None, None
-        for group in self.layers:
+    def _body(self, shallow: Tensor) -> Tensor:
+        deep, first = self.layers[0](shallow)
+        early = deep
+        for group in islice(self.layers, 1, None):
             deep, first = group(deep)
-            early = deep if early is None else early
-        assert early is not None
-        assert first is not None
-        features = self.join(torch.cat((shallow, self.conv_after_body(deep), early, first), 1))
-        return self.exit(self._head(features), x)
+        joined: Tensor = self.join(torch.cat((shallow, self.conv_after_body(deep), early, first), 1))
+        return joined
 
     def _block_values(self) -> int:
         return super()._block_values() + (JOINED - 1) * self.config.embed_dim
@@ -96,22 +88,5 @@ class MaIRSPAN(MaIR):
 
     @classmethod
     def infer_settings(cls, state: StateDict) -> dict[str, object]:
-        """All but the stripe width."""
-        width, channels = state["conv_first.weight"].shape[:2]
-        block = "layers.0.blocks.0."
-        scan = block + "self_attention."
-        head, scale, colors = infer_head(state)
-        groups = count_numbered(state, "layers.{}.")
-        return {
-            "trunk": "span",
-            "upscale": scale,
-            "in_chans": colors,
-            "embed_dim": width,
-            "depths": [count_numbered(state, f"layers.{group}.blocks.{{}}.") for group in range(groups)],
-            "d_state": state[scan + "A_logs"].shape[1],
-            "ssm_ratio": shortest_ratio(state[scan + "conv2d.weight"].shape[0], width),
-            "mlp_ratio": shortest_ratio(state[block + "conv_blk.fc1.weight"].shape[0], width),
-            "upsampler": head,
-            "resi_connection": "1conv" if "conv_after_body.weight" in state else "3conv",
-            **infer_levels(channels, colors),
-        }
+        """Those of MaIR, and the trunk."""
+        return super().infer_settings(state) | {"trunk": "span"}
