@@ -9,5 +9,7 @@ SILU: Final = 1
 GELU: Final = 2
 LEAKY: Final = 3
 """Negative values times a slope."""
+SLOPE: Final = 0.2
+"""That slope, where nothing else is said."""
 GATED: Final = 4
 """Of a result v with the residual x: (v + x) · (sigmoid(v) - 1/2), as SPAN's blocks end."""

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mair_cli.inference import activations, pairs, tile, winograd
-from mair_cli.inference.activations import GELU, LEAKY, SILU
+from mair_cli.inference.activations import GELU, LEAKY, SILU, SLOPE
 from mair_cli.inference.pairs import Words, holds_pairs, match_rows, round_row
 from mair_cli.inference.tile import Floats, product
 from mair_cli.inference.winograd import convolve
@@ -115,7 +115,7 @@ def _activate(a: Floats, i: int, first: int, width: int, kind: int) -> None:
     elif kind == LEAKY:
         for j in range(first, width, LANES):
             v = load(a, i + j)
-            store(a, i + j, maximum(v, mul(v, splat(f32(0.2)))))
+            store(a, i + j, maximum(v, mul(v, splat(f32(SLOPE)))))
 
 
 @_step

@@ -137,7 +137,7 @@ class _Convolution:
         target: Image,
         residual: Image | None = None,
         activation: int = activations.NOTHING,
-        slope: float = 0.2,
+        slope: float = activations.SLOPE,
     ) -> None:
         """Note the steps; at the end `residual` is added, and a single layer's result activated."""
         if len(self._places) == 1:
@@ -161,14 +161,11 @@ class FrameSteps:
         shuffled: factor of a pixel shuffle that is still to be done with the result; 1 for none.
     """
 
-    _exact_after = False
-
     def __init__(self, network: MaIR, *, pairs: bool) -> None:
         self.weights = weights = Weights(pairs=pairs)
         self._width = network.config.embed_dim
         self._first = _Convolution(weights, network.conv_first, exact=True)
         self._pack_body(network)
-        self._after = _Convolution(weights, network.conv_after_body, exact=self._exact_after)
         self._upsampler = network.config.upsampler
         if self._upsampler == "pixelshuffle":
             self._before = _Convolution(weights, network.conv_before_upsample[0], exact=True)
@@ -181,10 +178,11 @@ class FrameSteps:
             self._last = _Convolution(weights, network.conv_last, exact=True)
 
     def _pack_body(self, network: MaIR) -> None:
-        """Weights of all between the first convolution and that after the body."""
+        """Weights of all between the first convolution and the head."""
         self._embed = _affine(self.weights, network.patch_embed[0])
         self._groups = [self._group(group) for group in network.layers]
         self._norm = _affine(self.weights, network.norm)
+        self._after = _Convolution(self.weights, network.conv_after_body)
 
     def _group(self, group: nn.Module) -> tuple[list[_Block], _Convolution]:
         assert isinstance(group, ResidualMambaGroup)
@@ -239,14 +237,12 @@ class SpanSteps(FrameSteps):
     through every block, or through none (×4, Set5: 0.006 dB lost instead of 0.015).
     """
 
-    _exact_after = True
-
     def _pack_body(self, network: MaIR) -> None:
         """SPAN's blocks, those behind them, and what joins their features."""
         assert isinstance(network, MaIRSPAN)
         weights = self.weights
-        self._swift = [self._attention(group, exact=number == 0) for number, group in enumerate(network.layers)]
-        self._blocks = [[_Block(weights, block) for block in self._blocks_of(group)] for group in network.layers]
+        self._trunk = [self._span_group(group, exact=number == 0) for number, group in enumerate(network.layers)]
+        self._after = _Convolution(weights, network.conv_after_body, exact=True)
         # Features lie side by side in whole vectors: what fills those up counts nothing.
         parts = np.split(to_array(network.join.weight)[:, :, 0, 0], JOINED, axis=1)
         room = ((0, 0), (0, padded(self._width) - self._width))
@@ -254,14 +250,10 @@ class SpanSteps(FrameSteps):
         joined = np.concatenate([np.pad(part, room) for part in parts], axis=1)
         self._join = weights.linear(joined, to_array(network.join.bias))
 
-    def _attention(self, group: nn.Module, *, exact: bool) -> list[_Convolution]:
+    def _span_group(self, group: nn.Module, *, exact: bool) -> tuple[list[_Convolution], list[_Block]]:
         assert isinstance(group, SpanGroup)
-        return [_Convolution(self.weights, layer, exact=exact) for layer in group.attention.children()]
-
-    @staticmethod
-    def _blocks_of(group: nn.Module) -> nn.ModuleList:
-        assert isinstance(group, SpanGroup)
-        return group.blocks
+        convolutions = [_Convolution(self.weights, layer, exact=exact) for layer in group.attention.children()]
+        return convolutions, [_Block(self.weights, block) for block in group.blocks]
 
     def _body(self, program: Program, entry: Image) -> Image:
         height, width, channels, apart = entry.height, entry.width, self._width, padded(self._width)
@@ -272,7 +264,7 @@ class SpanSteps(FrameSteps):
         deep, second = (program.take(height, width, channels) for _ in range(2))
         self._first(program, entry, shallow)
         source = shallow
-        for number, (attention, blocks) in enumerate(zip(self._swift, self._blocks, strict=True)):
+        for number, (attention, blocks) in enumerate(self._trunk):
             target = deep if number else early
             attention[0](program, source, first, activation=activations.SILU)
             attention[1](program, first, second, activation=activations.SILU)

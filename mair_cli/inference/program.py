@@ -194,7 +194,7 @@ class Program:
         residual: Image | None = None,
         *,
         activation: int = activations.NOTHING,
-        slope: float = 1.0,
+        slope: float = activations.SLOPE,
         pairs: bool = False,
     ) -> None:
         """3×3 convolution, with a residual added and then activated; `pairs`: so are its weights packed."""

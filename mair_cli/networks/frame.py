@@ -73,9 +73,9 @@ def _upsampler(scale: int, width: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-BLOCKS = "residual_group.blocks."
-"""Prefix of a group's blocks in checkpoints."""
-FIRST_BLOCK = f"layers.0.{BLOCKS}0."
+BLOCK = "layers.{}.residual_group.blocks.{}."
+"""Prefix of a block's parameters, by the numbers of its group and of itself."""
+FIRST_BLOCK = BLOCK.format(0, 0)
 """Prefix of the parameters that tell what the blocks of a network are."""
 
 
@@ -88,7 +88,7 @@ class Frame(Network):
     """
 
     _head_width = 64
-    _blocks: ClassVar[str] = BLOCKS
+    _block_prefix: ClassVar[str] = BLOCK
     config: FrameConfig
 
     def __init__(self, config: FrameConfig) -> None:
@@ -211,13 +211,13 @@ class Frame(Network):
         """Those of the frame."""
         width, channels = state["conv_first.weight"].shape[:2]
         groups = count_numbered(state, "layers.{}.")
-        scan = f"layers.0.{cls._blocks}0.self_attention."
+        scan = cls._block_prefix.format(0, 0) + "self_attention."
         head, scale, colors = infer_head(state)
         return {
             "upscale": scale,
             "in_chans": colors,
             "embed_dim": width,
-            "depths": [count_numbered(state, f"layers.{group}.{cls._blocks}{{}}.") for group in range(groups)],
+            "depths": [count_numbered(state, cls._block_prefix.format(group, "{}")) for group in range(groups)],
             "d_state": state[scan + "A_logs"].shape[1],
             "ssm_ratio": shortest_ratio(state[scan + "conv2d.weight"].shape[0], width),
             "upsampler": head,

@@ -50,7 +50,7 @@ class MaIR(Frame):
     def infer_settings(cls, state: StateDict) -> dict[str, object]:
         """Those of the frame and of the blocks."""
         settings = super().infer_settings(state)
-        first = f"layers.0.{cls._blocks}0."
+        first = cls._block_prefix.format(0, 0)
         hidden, width = state[first + "conv_blk.fc1.weight"].shape
         shuffles = first + "self_attention.gating.gating.1.weight" in state
         aggregation = "shuffle" if shuffles else "sum"

@@ -56,7 +56,7 @@ class MaIRSPAN(MaIR):
     """SPAN with residual Mamba blocks."""
 
     config_type = MaIRSPANConfig
-    _blocks = "blocks."
+    _block_prefix = "layers.{}.blocks.{}."
     config: MaIRSPANConfig
 
     def __init__(self, config: MaIRSPANConfig) -> None:
