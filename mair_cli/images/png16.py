@@ -106,7 +106,7 @@ def _pixel_chunks(stream: BinaryIO, allow_truncated: bool) -> Iterator[bytes]:
 @functools.cache
 def _unfilter() -> Callable[[Bytes, int], None]:
     """The loop that undoes the filters, compiled on first use: each byte needs the one before it."""
-    from mair_cli.scan.cpu.compiling import compile_kernel  # numba is slow to import
+    from mair_cli.compiling import compile_kernel  # numba is slow to import
 
     return compile_kernel(_unfilter_lines, (Path(__file__),), {"nogil": True})
 

@@ -19,13 +19,13 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from mair_cli.compiling import compile_kernel
 from mair_cli.inference import activations, pairs, tile, winograd
 from mair_cli.inference.activations import GELU, LEAKY, SILU, SLOPE
 from mair_cli.inference.pairs import Words, holds_pairs, match_rows, round_row
 from mair_cli.inference.tile import Floats, product
 from mair_cli.inference.winograd import convolve
 from mair_cli.scan.cpu import simd
-from mair_cli.scan.cpu.compiling import compile_kernel
 from mair_cli.scan.cpu.simd import (
     LANES,
     OPTIONS,

@@ -14,12 +14,12 @@ import numpy as np
 from numba.core import types
 from numba.extending import intrinsic
 
+from mair_cli.compiling import compile_kernel
 from mair_cli.inference import waiting
 from mair_cli.inference.kernels import STEPS, Ints, Longs
 from mair_cli.inference.pairs import Words
 from mair_cli.inference.tile import Floats
 from mair_cli.inference.waiting import APART, take, wait_until
-from mair_cli.scan.cpu.compiling import compile_kernel
 from mair_cli.scan.cpu.simd import OPTIONS
 
 _SOURCES: Final = (Path(__file__), Path(waiting.__file__))

@@ -53,12 +53,15 @@ def lines(manifest: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in manifest.read_text().splitlines()] if manifest.exists() else []
 
 
-def owner(port: int) -> int | None:
-    """The process that has the connection from a local port."""
+def owner(port: int, server: int) -> int | None:
+    """The process that has the connection from a local port to a server's.
+
+    A local port alone does not tell: another process may have a connection from the same one to somewhere else.
+    """
     for table in ("tcp", "tcp6"):
         for row in Path("/proc/net", table).read_text().splitlines()[1:]:
             fields = row.split()
-            if int(fields[1].rpartition(":")[2], 16) == port:
+            if [int(address.rpartition(":")[2], 16) for address in fields[1:3]] == [port, server]:
                 for link in Path("/proc").glob("[0-9]*/fd/*"):
                     try:
                         if str(link.readlink()) == f"socket:[{fields[9]}]":
@@ -99,7 +102,7 @@ def test_workers_and_a_node_die_and_every_picture_is_done_once(
     def told(path: str, port: int) -> None:
         key = path.removeprefix("/deaths/")
         how = victims.pop(key, "worker" if key == "in/deadly.png" else None)
-        if how == "worker" and (pid := owner(port)) is not None and pid in actors() and pid not in killed:
+        if how == "worker" and (pid := owner(port, server)) is not None and pid in actors() and pid not in killed:
             killed.add(pid)  # a process that is being killed may have asked twice
             deaths.append(key)
             os.kill(pid, signal.SIGKILL)
@@ -108,6 +111,7 @@ def test_workers_and_a_node_die_and_every_picture_is_done_once(
             cluster.remove_node(cluster.list_all_nodes()[-1], allow_graceful=False)
 
     with troubled_server(503, "SlowDown", only="in/refused.png", behind=endpoint, told=told) as (url, _):
+        server = int(url.rpartition(":")[2])
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
         Path(os.environ["AWS_CONFIG_FILE"]).write_text(f"[default]\nendpoint_url = {url}\n")
         process = start(

@@ -21,8 +21,8 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from mair_cli.compiling import compile_kernel
 from mair_cli.scan.cpu import simd
-from mair_cli.scan.cpu.compiling import compile_kernel
 from mair_cli.scan.cpu.simd import (
     LANES,
     LOG2E,

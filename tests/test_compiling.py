@@ -8,6 +8,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from typing import Any
 import numba
 import pytest
 
+from mair_cli import compiling
+from mair_cli.compiling import compile_kernel
 from mair_cli.errors import NOTICE
-from mair_cli.scan.cpu import compiling, kernels
-from mair_cli.scan.cpu.compiling import compile_kernel
+from mair_cli.scan.cpu import kernels
 
 FACTOR = "import numba\n@numba.njit(inline='always')\ndef factor():\n    return {}\n"
 SCALED = "from factor import factor\ndef scaled(x):\n    return factor() * x\n"
@@ -98,7 +100,7 @@ def test_every_file_that_kernels_take_code_from_is_watched() -> None:
         str(node.module)
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.ImportFrom) and str(node.module).startswith("mair_cli.")
-    } - {"mair_cli.scan.cpu", "mair_cli.scan.cpu.compiling"}
+    } - {"mair_cli.scan.cpu", "mair_cli.compiling"}
     assert {source.stem for source in kernels.SOURCES} == {path.stem} | {name.rpartition(".")[2] for name in named}
 
 
@@ -111,19 +113,33 @@ def test_whoever_waits_for_compiling_is_told_once_and_nobody_else(
         return said
 
     caplog.set_level(NOTICE, "mair_cli")
-    monkeypatch.setattr(compiling, "_notice", compiling._Notice())
+    monkeypatch.setattr(compiling._notice, "_left", 60.0)
     compiled(2.0)
-    assert told() == [], "it takes less than a second"
-    monkeypatch.setattr(compiling, "_PATIENCE", 1e-3)
-    monkeypatch.setattr(compiling, "_notice", compiling._Notice())
+    assert told() == [], "it takes less than that"
+    monkeypatch.setattr(compiling._notice, "_left", 1e-3)
     compiled(2.0)
     assert told() == [], "it comes from disk"
+    numba.njit(lambda x: x + 1)(1)
+    assert told() == [], "it is somebody else's function"
     compiled(3.0)
     ((level, text),) = told()
     assert level == NOTICE
     assert "Compiling" in text
     compiled(4.0)
     assert told() == []
+
+
+def test_a_function_that_cannot_be_compiled_leaves_nothing_waiting(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(NOTICE, "mair_cli")
+    monkeypatch.setattr(compiling._notice, "_left", 1.0)
+    kernel = compile_kernel(lambda x: x.no_such_attribute, (), {})
+    with pytest.raises(numba.TypingError):
+        kernel(1)
+    assert 0 < compiling._notice._left < 1
+    time.sleep(compiling._notice._left + 0.1)
+    assert caplog.records == []
 
 
 SCRIPT = """

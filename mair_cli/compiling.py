@@ -17,9 +17,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, cast
 from uuid import uuid4
+from weakref import WeakSet
 
 import numba
 from numba.core import caching
+from numba.core.event import Listener, register
 from numba.core.serialize import dumps
 
 from mair_cli.errors import NOTICE
@@ -92,27 +94,29 @@ class _Places(caching.CompileResultCacheImpl):  # type: ignore[misc]
     ]
 
 
-class _Notice:
-    """Says once in a process, when compiling has taken a second in all, what the user is waiting for."""
+class _Notice(Listener):  # type: ignore[misc]
+    """Says once in a process, when compiling kernels has taken a second in all, what the user is waiting for."""
 
     def __init__(self) -> None:
-        self._timer: threading.Timer | None = None
-        self._began, self._left, self._open = 0.0, _PATIENCE, 0
+        self.kernels: WeakSet[Any] = WeakSet()
+        self._outermost: Any = None
+        self._timer = threading.Timer(0, self._say)
+        self._began, self._left = 0.0, _PATIENCE
 
-    def begin(self) -> None:
-        """A kernel is being compiled; numba does one at a time, and those that it calls within."""
-        self._open += 1
-        if self._open == 1 and self._left > 0:
+    def on_start(self, event: Any) -> None:  # noqa: ANN401 - numba's
+        """numba compiles one function at a time, and within it those that it calls."""
+        dispatcher = event.data["dispatcher"]
+        if self._outermost is None and self._left > 0 and dispatcher in self.kernels:
+            self._outermost = dispatcher
             self._began, self._timer = time.monotonic(), threading.Timer(self._left, self._say)
             self._timer.daemon = True
             self._timer.start()
 
-    def end(self) -> None:
-        """It has been."""
-        self._open -= 1
-        if self._open == 0 and self._timer is not None:
+    def on_end(self, event: Any) -> None:  # noqa: ANN401 - numba's
+        """It has been compiled, or cannot be."""
+        if self._outermost is event.data["dispatcher"]:
             self._timer.cancel()
-            self._left, self._timer = self._left - (time.monotonic() - self._began), None
+            self._left, self._outermost = self._left - (time.monotonic() - self._began), None
 
     def _say(self) -> None:
         self._left = 0
@@ -120,29 +124,10 @@ class _Notice:
 
 
 _notice: Final = _Notice()
+register("numba:compile", _notice)
 
 
-class _Telling:
-    """Between a miss and the code that is to be saved, numba compiles."""
-
-    def load_overload(self, signature: object, context: object) -> object | None:
-        """What is there already."""
-        loaded: object | None = super().load_overload(signature, context)  # type: ignore[misc]
-        if loaded is None:
-            _notice.begin()
-        return loaded
-
-    def save_overload(self, signature: object, compiled: object) -> None:
-        """Keep it."""
-        _notice.end()
-        super().save_overload(signature, compiled)  # type: ignore[misc]
-
-
-class _NoCache(_Telling, caching.NullCache):  # type: ignore[misc]
-    """For want of a folder."""
-
-
-class _KernelCache(_Telling, caching.FunctionCache):  # type: ignore[misc]
+class _KernelCache(caching.FunctionCache):  # type: ignore[misc]
     """numba's cache of one function, on checked files and without the power to end a run."""
 
     _impl_class: Final = _Places
@@ -173,7 +158,8 @@ def compile_kernel(
     try:
         kernel._cache = _KernelCache(function, sources)
     except (RuntimeError, OSError):  # numba has found no folder that it could write to
-        kernel._cache = _NoCache()
+        kernel._cache = caching.NullCache()
         logger.info("no writable cache folder: %s is compiled in each run", function.__name__)
+    _notice.kernels.add(kernel)
     compiled: Callable[..., Any] = kernel
     return compiled
