@@ -16,8 +16,7 @@ PACKAGE = Path(__file__).parents[1] / "mair_cli"
 # From the bottom up: a folder imports from folders before it. Those of one line stand side by side.
 LAYERS = (
     ("version", "errors", "host_memory", "host_process"),
-    ("compiling",),
-    ("tasks",),
+    ("tasks", "compiling"),
     ("store", "images", "scan"),
     ("datasets", "networks"),
     ("weights", "runtime", "measure", "inference"),
