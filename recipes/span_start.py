@@ -16,22 +16,14 @@ from pathlib import Path
 
 import torch
 from span_weights import convolutions, packaged_models
-from torch import Tensor, nn
+from starts import fill, silence_blocks
+from torch import Tensor
 
 from mair_cli.networks import MaIRSPAN, MaIRSPANConfig
-from mair_cli.networks.blocks import ResidualMambaBlock
 from mair_cli.networks.frame import RGB_MEAN
 from mair_cli.weights.checkpoint import save_checkpoint
 
 WIDTH = 48
-
-
-def fill(layer: nn.Conv2d, weight: Tensor, bias: Tensor) -> None:
-    """Set a convolution; input channels that `weight` lacks get zeros."""
-    assert layer.bias is not None
-    nn.init.zeros_(layer.weight)
-    layer.weight[:, : weight.shape[1]] = weight
-    layer.bias.copy_(bias)
 
 
 def nearest_head(weight: Tensor, scale: int, wanted: int) -> Tensor:
@@ -56,11 +48,7 @@ def make_start(models: Path, scale: int) -> MaIRSPAN:
     fill(network.join, *next(read))
     weight, bias = (nearest_head(tensor, there, scale) for tensor in next(read))
     fill(network.upsample[0], weight, bias - torch.tensor(RGB_MEAN).repeat_interleave(scale**2))
-    for block in network.modules():
-        if isinstance(block, ResidualMambaBlock):
-            last = block.get_submodule("conv_blk.fc2")
-            for parameter in (block.self_attention.out_proj.weight, *last.parameters()):
-                nn.init.zeros_(parameter)
+    silence_blocks(network)
     return network
 
 

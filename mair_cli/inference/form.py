@@ -19,7 +19,7 @@ from mair_cli.inference.program import Finished, Image, Program
 from mair_cli.inference.running import compiled, run
 from mair_cli.inference.tile import Floats
 from mair_cli.inference.waiting import APART
-from mair_cli.networks.levels import Level
+from mair_cli.networks.levels import Level, known_levels
 from mair_cli.networks.network import Network
 from mair_cli.scan.cpu.threads import pool, thread_count
 from mair_cli.scan.orders import BoundedCache
@@ -78,7 +78,10 @@ class InferenceForm:
     def memory_per_pixel(self) -> int:
         """Bytes per input pixel at the peak, as `Network.memory_per_pixel` estimates them for the network itself."""
         colors = self._network.config.colors
-        within = self._prepare(colors + len(self._network.levels), _PROBE, _PROBE, 1).program.size / _PROBE**2
+        image = torch.zeros(1, colors, _PROBE, _PROBE)
+        entry, _ = self._network.entry(image, **known_levels(self._network.config, 0.0, 0.0))
+        channels, height, width = entry.shape[1:]
+        within = self._prepare(channels, height, width, 1).program.size / _PROBE**2
         return int((within + _COPIES * colors * self._network.scale**2) * np.dtype(np.float32).itemsize)
 
     def _one(self, pixels: Tensor) -> Tensor:

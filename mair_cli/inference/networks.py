@@ -19,6 +19,7 @@ from mair_cli.inference.winograd import pack_filter
 from mair_cli.networks.blocks import Mlp, ResidualMambaBlock, VisionMambaModule
 from mair_cli.networks.frame import ResidualMambaGroup
 from mair_cli.networks.mair import MaIR
+from mair_cli.networks.mair_ffdnet import FOLD, FFDNetGroup, MaIRFFDNet
 from mair_cli.networks.mair_span import JOINED, MaIRSPAN, SpanGroup
 from mair_cli.networks.mair_unet import MaIRUNet
 from mair_cli.networks.network import Network
@@ -176,6 +177,7 @@ class FrameSteps:
         self.shuffled = network.scale if self._upsampler == "pixelshuffledirect" else 1
         if self.shuffled == 1:
             self._last = _Convolution(weights, network.conv_last, exact=True)
+            self._colors = network.conv_last.out_channels
 
     def _pack_body(self, network: MaIR) -> None:
         """Weights of all between the first convolution and the head."""
@@ -225,7 +227,7 @@ class FrameSteps:
             features = program.take(wide.height * factor, wide.width * factor, channels // factor**2)
             program.shuffle(wide, features, factor)
             program.give_back(wide)
-        out = program.take(features.height, features.width, 3)
+        out = program.take(features.height, features.width, self._colors)
         self._last(program, features, out)
         return out
 
@@ -277,6 +279,36 @@ class SpanSteps(FrameSteps):
         program.give_back(joined)
         program.give_back(deep)
         return second
+
+
+class FFDNetSteps(FrameSteps):
+    """Steps of MaIR in FFDNet's trunk, at half the image's size.
+
+    Its convolutions stay in float32: they carry the image itself, to which nothing is added at the end.
+    """
+
+    def __init__(self, network: MaIRFFDNet, *, pairs: bool) -> None:
+        super().__init__(network, pairs=pairs)
+        self.shuffled = FOLD
+
+    def _pack_body(self, network: MaIR) -> None:
+        self._trunk = [self._ffdnet_group(group) for group in network.layers]
+
+    def _ffdnet_group(self, group: nn.Module) -> tuple[list[_Convolution], list[_Block]]:
+        assert isinstance(group, FFDNetGroup)
+        convolutions = [_Convolution(self.weights, layer, exact=True) for layer in (group.conv1, group.conv2)]
+        return convolutions, [_Block(self.weights, block) for block in group.blocks]
+
+    def _body(self, program: Program, entry: Image) -> Image:
+        deep, between = (program.take(entry.height, entry.width, self._width) for _ in range(2))
+        self._first(program, entry, deep, activation=activations.LEAKY, slope=0)
+        for convolutions, blocks in self._trunk:
+            for source, target, convolution in zip((deep, between), (between, deep), convolutions, strict=True):
+                convolution(program, source, target, activation=activations.LEAKY, slope=0)
+            for block in blocks:
+                block(program, deep, deep)
+        program.give_back(between)
+        return deep
 
 
 class UNetSteps:
@@ -373,5 +405,7 @@ def steps_of(network: Network, *, pairs: bool) -> NetworkSteps | None:
         return None
     if isinstance(network, MaIRUNet):
         return UNetSteps(network, pairs=pairs)
+    if isinstance(network, MaIRFFDNet):
+        return FFDNetSteps(network, pairs=pairs)
     assert isinstance(network, MaIR)
     return (SpanSteps if isinstance(network, MaIRSPAN) else FrameSteps)(network, pairs=pairs)

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from mair_cli.errors import CheckpointError, MairError, UsageError
-from mair_cli.networks import NETWORKS, MaIR, MaIRSPAN, MambaIRv2, Network, build_network
+from mair_cli.networks import NETWORKS, MaIR, MaIRFFDNet, MaIRSPAN, MambaIRv2, Network, build_network
 from mair_cli.networks.levels import Level, levels_for
 from mair_cli.networks.mair_unet import MaIRUNet
 from mair_cli.networks.mambair import MambaIR
@@ -39,6 +39,7 @@ _FILE: Final = Path("the file")
 _NAMES: Final = {
     MaIR: "MaIR",
     MaIRSPAN: "MaIR in SPAN",
+    MaIRFFDNet: "MaIR in FFDNet",
     MaIRUNet: "MaIR U-Net",
     MambaIR: "MambaIR",
     MambaIRv2: "MambaIRv2",

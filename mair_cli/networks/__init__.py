@@ -9,6 +9,7 @@ from torch import nn
 
 from mair_cli.networks.blocks import ScanModule
 from mair_cli.networks.mair import MaIR
+from mair_cli.networks.mair_ffdnet import MaIRFFDNet
 from mair_cli.networks.mair_span import MaIRSPAN
 from mair_cli.networks.mair_unet import MaIRUNet
 from mair_cli.networks.mambair import MambaIR
@@ -17,6 +18,7 @@ from mair_cli.networks.network import Network
 from mair_cli.networks.settings import (
     FrameConfig,
     MaIRConfig,
+    MaIRFFDNetConfig,
     MaIRSPANConfig,
     MaIRUNetConfig,
     MambaIRConfig,
@@ -30,6 +32,8 @@ __all__ = [
     "FrameConfig",
     "MaIR",
     "MaIRConfig",
+    "MaIRFFDNet",
+    "MaIRFFDNetConfig",
     "MaIRSPAN",
     "MaIRSPANConfig",
     "MaIRUNetConfig",
@@ -43,7 +47,7 @@ __all__ = [
     "set_backend",
 ]
 
-NETWORKS: Final[tuple[type[Network], ...]] = (MaIRUNet, MambaIRv2, MambaIR, MaIRSPAN, MaIR)
+NETWORKS: Final[tuple[type[Network], ...]] = (MaIRUNet, MambaIRv2, MambaIR, MaIRSPAN, MaIRFFDNet, MaIR)
 """Every network there is; each recognises its own checkpoints and settings."""
 
 

@@ -163,7 +163,11 @@ class Frame(Network):
             raise ValueError("noise_level is missing: a denoiser with a noise-level map has to be told")
         assert isinstance(self.mean, Tensor)
         x = (image - self.mean) * self.config.img_range
-        return append_level_maps(x, self.config, noise_level, jpeg_level), x
+        return append_level_maps(self._seen(x), self.config, noise_level, jpeg_level), x
+
+    def _seen(self, x: Tensor) -> Tensor:
+        """Colours, (B, C, H, W), as the first convolution sees them."""
+        return x
 
     def exit(self, colours: Tensor, x: Tensor) -> Tensor:
         """From what the head gives to the result; `x` is the normalised input, which denoising adds."""

@@ -168,7 +168,23 @@ class MaIRSPANConfig(MaIRConfig):
     mlp_ratio: Ratio = 2.0
     trunk: Literal["span"] = "span"
 
-    marks = frozenset({"trunk"})
+
+@dataclass(frozen=True, kw_only=True)
+class MaIRFFDNetConfig(MaIRConfig):
+    """MaIR's blocks in FFDNet's trunk; `depths` are the blocks behind each two of FFDNet's convolutions.
+
+    Attributes:
+        trunk: `ffdnet`.
+    """
+
+    upscale: Literal[1] = 1
+    upsampler: None = None
+    embed_dim: Width = 96
+    depths: Depths = (1, 1, 1, 1, 1)
+    ssm_ratio: Ratio = 1.0
+    drop_path_rate: Rate = 0.0
+    mlp_ratio: Ratio = 2.0
+    trunk: Literal["ffdnet"] = "ffdnet"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -279,21 +295,25 @@ class MaIRUNetConfig(NetworkConfig):
         return sum(self.num_blocks)
 
 
+_IN_TRUNKS: Mapping[str, type[MaIRConfig]] = {"span": MaIRSPANConfig, "ffdnet": MaIRFFDNetConfig}
+
+
 def config_from_mapping(settings: Mapping[str, object]) -> NetworkConfig:
     """Read settings under the published constructors' names; what is left out takes the class's default.
 
     A mapping with `dim`, `inp_channels` or `num_blocks` describes the U-shaped network, one with `channel_attention`
-    MambaIR, one with `num_heads` or `window_size` MambaIRv2, one with `trunk` MaIR in SPAN's, any other one MaIR.
+    MambaIR, one with `num_heads` or `window_size` MambaIRv2, one with `trunk` MaIR in SPAN's or in FFDNet's, any other
+    one MaIR.
 
     Raises:
         UsageError: an unknown name, or a value of the wrong type or range; names it.
     """
-    marked = (
-        kind
-        for kind in (MaIRUNetConfig, MambaIRConfig, MambaIRv2Config, MaIRSPANConfig)
-        if kind.marks & settings.keys()
-    )
+    marked = (kind for kind in (MaIRUNetConfig, MambaIRConfig, MambaIRv2Config) if kind.marks & settings.keys())
     kind: type[NetworkConfig] = next(marked, MaIRConfig)
+    if "trunk" in settings:
+        trunk = settings["trunk"]
+        _require(trunk in _IN_TRUNKS, "trunk", trunk, f"one of {', '.join(_IN_TRUNKS)}")
+        kind = _IN_TRUNKS[str(trunk)]
     known = _kinds(kind)
     values: dict[str, Any] = {}
     for name, value in settings.items():
