@@ -177,8 +177,8 @@ class MaIRFFDNetConfig(MaIRConfig):
         trunk: `ffdnet`.
     """
 
-    upscale: Literal[1] = 1
-    upsampler: None = None
+    upscale: Annotated[int, Meta(ge=1, le=1)] = 1
+    upsampler: Upsampler | None = None
     embed_dim: Width = 96
     depths: Depths = (1, 1, 1, 1, 1)
     ssm_ratio: Ratio = 1.0

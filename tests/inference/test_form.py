@@ -30,6 +30,13 @@ NETWORKS: dict[str, dict[str, object]] = {
     "in span": {"trunk": "span", "embed_dim": 20, "depths": [1, 2, 1], "noise_level_map": True, "scan_len": 4},
     "in span, classic": {"trunk": "span", "embed_dim": 32, "depths": [1], "upsampler": "pixelshuffle"},
     "in span, denoising": {"trunk": "span", "upscale": 1, "upsampler": None, "depths": [1, 1]},
+    "in ffdnet": {
+        "trunk": "ffdnet",
+        "embed_dim": 20,
+        "depths": [1, 2],
+        "noise_level_map": True,
+        "jpeg_level_map": True,
+    },
     "u-shaped": {"dim": 6, "num_blocks": [1, 1, 1, 1], "num_refinement_blocks": 1, "ssm_ratio": 1.5},
     "u-shaped, levels": {"dim": 8, "num_blocks": [1, 2, 1, 1], "num_refinement_blocks": 1, "jpeg_level_map": True},
 }
@@ -96,7 +103,7 @@ def test_results_are_the_same_for_any_number_of_threads(name: str) -> None:
 
 
 @pytest.mark.skipif(not computes_in_pairs(), reason="the processor has no AVX512-BF16")
-@pytest.mark.parametrize("name", ["levels", "states", "classic", "bottleneck", "u-shaped"])
+@pytest.mark.parametrize("name", ["levels", "states", "classic", "bottleneck", "in ffdnet", "u-shaped"])
 @pytest.mark.usefixtures("threads")
 def test_forms_in_bf16_are_near_their_network_and_the_same_for_any_number_of_threads(name: str) -> None:
     network, form = made(name, "bf16")

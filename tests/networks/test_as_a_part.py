@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mair_cli.networks import (
     MaIRConfig,
+    MaIRFFDNetConfig,
     MaIRSPANConfig,
     MaIRUNetConfig,
     MambaIRConfig,
@@ -25,6 +26,7 @@ from mair_cli.networks import (
 CONFIGS: dict[str, NetworkConfig] = {
     "MaIR": MaIRConfig(embed_dim=8, depths=(2,), d_state=2, upscale=2, scan_len=4),
     "MaIR in SPAN": MaIRSPANConfig(embed_dim=8, depths=(1, 1), upscale=2, scan_len=4),
+    "MaIR in FFDNet": MaIRFFDNetConfig(embed_dim=8, depths=(1, 1), scan_len=4),
     "MambaIR": MambaIRConfig(embed_dim=12, depths=(1,), d_state=2, upscale=2),
     "MambaIRv2": MambaIRv2Config(
         embed_dim=12, depths=(2,), num_heads=(2,), d_state=2, upscale=2, window_size=4, inner_rank=3, num_tokens=5

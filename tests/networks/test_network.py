@@ -16,6 +16,7 @@ from mair_cli.errors import UsageError
 from mair_cli.networks import (
     NETWORKS,
     MaIRConfig,
+    MaIRFFDNetConfig,
     MaIRSPANConfig,
     MaIRUNetConfig,
     MambaIRConfig,
@@ -58,6 +59,8 @@ CONFIGS: dict[str, NetworkConfig] = {
     "light x8": MaIRConfig(depths=(1,), upscale=8),
     "in SPAN's trunk": MaIRSPANConfig(noise_level_map=True, jpeg_level_map=True),
     "in SPAN's trunk, for classic SR": MaIRSPANConfig(depths=(1, 2), upsampler="pixelshuffle", resi_connection="3conv"),
+    "in FFDNet's trunk": MaIRFFDNetConfig(noise_level_map=True, jpeg_level_map=True),
+    "in FFDNet's trunk, gray": MaIRFFDNetConfig(embed_dim=64, depths=(1, 2), in_chans=1, noise_level_map=True),
     "U-shaped": MaIRUNetConfig(dim=24, num_blocks=(1, 1, 1, 1), num_refinement_blocks=1),
 }
 
