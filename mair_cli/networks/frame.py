@@ -157,7 +157,9 @@ class Frame(Network):
         body: Tensor = self.conv_after_body(self.norm(deep).permute(0, 3, 1, 2))
         return body + shallow
 
-    def entry(self, image: Tensor, noise_level: Level | None, jpeg_level: Level | None) -> tuple[Tensor, Tensor]:
+    def entry(
+        self, image: Tensor, noise_level: Level | None = None, jpeg_level: Level | None = None
+    ) -> tuple[Tensor, Tensor]:
         """What the first convolution sees, and the colours among it; arguments as for `forward`."""
         if self.config.noise_level_map and self.config.upsampler is None and noise_level is None:
             raise ValueError("noise_level is missing: a denoiser with a noise-level map has to be told")

@@ -152,7 +152,9 @@ class MaIRUNet(Network):
         features = self.refinement(self._levels(self.patch_embed(entry)))
         return self.exit(self.output(features.permute(0, 3, 1, 2)), padded)[:, :, :height, :width]
 
-    def entry(self, image: Tensor, noise_level: Level | None, jpeg_level: Level | None) -> tuple[Tensor, Tensor]:
+    def entry(
+        self, image: Tensor, noise_level: Level | None = None, jpeg_level: Level | None = None
+    ) -> tuple[Tensor, Tensor]:
         """What the first convolution sees, sides extended, and the colours among it."""
         padded = mirror_to_multiple(image, self.size_multiple)
         return append_level_maps(padded, self.config, noise_level, jpeg_level), padded

@@ -43,7 +43,9 @@ class Network(nn.Module):
     config: NetworkConfig
     scale: int
 
-    def entry(self, image: Tensor, noise_level: Level | None, jpeg_level: Level | None) -> tuple[Tensor, Tensor]:
+    def entry(
+        self, image: Tensor, noise_level: Level | None = None, jpeg_level: Level | None = None
+    ) -> tuple[Tensor, Tensor]:
         """What the first convolution sees, (B, 3 + levels, H, W), and the colours among it; arguments of `forward`."""
         raise NotImplementedError
 
