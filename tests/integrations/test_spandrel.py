@@ -35,7 +35,7 @@ if importlib.util.find_spec("torchvision") is None:
 spandrel = pytest.importorskip("spandrel")
 
 REFERENCE = Path(__file__).parents[1] / "reference"
-OURS = {"MaIR", "MaIRinSPAN", "MaIRU-Net", "MambaIR", "MambaIRv2"}
+OURS = {"MaIR", "MaIRinSPAN", "MaIRinFFDNet", "MaIRU-Net", "MambaIR", "MambaIRv2"}
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "MMRRDBNet_test": {"num_in_ch": 3, "num_out_ch": 3, "num_block": 2},
     "SwinIR": {"window_size": 8},
@@ -184,6 +184,7 @@ def test_registering_twice_is_once_and_reaches_every_loader() -> None:
     assert [str(s.architecture.id) for s in spandrel.MAIN_REGISTRY.architectures() if s.architecture.id in OURS] == [
         "MaIR",
         "MaIRinSPAN",
+        "MaIRinFFDNet",
         "MaIRU-Net",
         "MambaIR",
         "MambaIRv2",
