@@ -8,57 +8,49 @@ convolution carry along the scan what lies further away. While they change nothi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mair_cli.networks.blocks import mirror_to_multiple, run_blocks
-from mair_cli.networks.mair import MaIR
+from mair_cli.networks.blocks import ResidualMambaBlock, mirror_to_multiple
 from mair_cli.networks.network import StateDict
 from mair_cli.networks.settings import MaIRFFDNetConfig
+from mair_cli.networks.trunk import MaIRInTrunk, TrunkGroup
 
 FOLD = 2
 """Side of the square of pixels that become channels of one."""
 
 
-class FFDNetGroup(nn.Module):
+class FFDNetGroup(TrunkGroup):
     """Two of FFDNet's convolutions and residual Mamba blocks behind them."""
 
-    def __init__(self, width: int, blocks: list[nn.Module], use_checkpoint: bool) -> None:
-        super().__init__()
+    def __init__(self, width: int, blocks: list[ResidualMambaBlock], use_checkpoint: bool) -> None:
+        super().__init__(blocks, use_checkpoint)
         self.conv1, self.conv2 = (nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
-        self.blocks = nn.ModuleList(blocks)
-        self.use_checkpoint = use_checkpoint
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to the same shape."""
-        x = F.relu(self.conv2(F.relu(self.conv1(x))))
-        return run_blocks(self.blocks, x.permute(0, 2, 3, 1), self.use_checkpoint).permute(0, 3, 1, 2)
+        return self._through_blocks(F.relu(self.conv2(F.relu(self.conv1(x)))))
 
 
-class MaIRFFDNet(MaIR):
+class MaIRFFDNet(MaIRInTrunk):
     """FFDNet with residual Mamba blocks."""
 
     size_multiple = FOLD
     config_type = MaIRFFDNetConfig
-    _block_prefix = "layers.{}.blocks.{}."
+    trunk = "ffdnet"
     config: MaIRFFDNetConfig
 
     def __init__(self, config: MaIRFFDNetConfig) -> None:
         super().__init__(config)
-        # FFDNet normalises nothing, and takes no mean off: beyond an image's edges it sees black.
-        del self.patch_embed, self.norm, self.conv_after_body
-        self.register_buffer("mean", torch.zeros(1, config.in_chans, 1, 1), persistent=False)
+        del self.conv_after_body
         folded = config.in_chans * FOLD**2
         self.conv_first = nn.Conv2d(folded + len(config.levels), config.embed_dim, 3, padding=1)
         self.conv_last = nn.Conv2d(config.embed_dim, folded, 3, padding=1)
+        # FFDNet takes no mean off: beyond an image's edges it sees black.
+        self.register_buffer("mean", torch.zeros(1, config.in_chans, 1, 1), persistent=False)
 
-    def _group(self, number: int, rates: Sequence[float]) -> nn.Module:
-        # Blocks are counted through: every second one in the network, not in its group, has shifted stripes.
-        before = sum(self.config.depths[:number])
-        blocks: list[nn.Module] = [self._block(before + place, rate) for place, rate in enumerate(rates)]
+    def _trunk_group(self, blocks: list[ResidualMambaBlock]) -> nn.Module:
         return FFDNetGroup(self.config.embed_dim, blocks, self.config.use_checkpoint)
 
     @property
@@ -93,6 +85,6 @@ class MaIRFFDNet(MaIR):
 
     @classmethod
     def infer_settings(cls, state: StateDict) -> dict[str, object]:
-        """Those of MaIR, and the trunk."""
+        """Those of MaIR in a trunk, for folded colours."""
         colors = state["conv_last.weight"].shape[0] // FOLD**2
-        return super().infer_settings(state) | {"in_chans": colors, "resi_connection": "1conv", "trunk": "ffdnet"}
+        return super().infer_settings(state) | {"in_chans": colors, "resi_connection": "1conv"}

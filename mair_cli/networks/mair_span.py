@@ -7,17 +7,16 @@ away. While Mamba blocks change nothing the network is SPAN: `recipes/span_start
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import islice
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mair_cli.networks.blocks import run_blocks
-from mair_cli.networks.mair import MaIR
+from mair_cli.networks.blocks import ResidualMambaBlock
 from mair_cli.networks.network import StateDict
 from mair_cli.networks.settings import MaIRSPANConfig
+from mair_cli.networks.trunk import MaIRInTrunk, TrunkGroup
 
 JOINED = 4
 """Features that the end sees side by side: the first, the last, and two from the first and the last block."""
@@ -37,37 +36,31 @@ class SwiftAttentionBlock(nn.Module):
         return (change + x) * (torch.sigmoid(change) - 0.5), first
 
 
-class SpanGroup(nn.Module):
+class SpanGroup(TrunkGroup):
     """SPAN's block and residual Mamba blocks behind it."""
 
-    def __init__(self, width: int, blocks: list[nn.Module], use_checkpoint: bool) -> None:
-        super().__init__()
+    def __init__(self, width: int, blocks: list[ResidualMambaBlock], use_checkpoint: bool) -> None:
+        super().__init__(blocks, use_checkpoint)
         self.attention = SwiftAttentionBlock(width)
-        self.blocks = nn.ModuleList(blocks)
-        self.use_checkpoint = use_checkpoint
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map (B, C, H, W) to the same shape; also the features behind the first convolution."""
         x, first = self.attention(x)
-        return run_blocks(self.blocks, x.permute(0, 2, 3, 1), self.use_checkpoint).permute(0, 3, 1, 2), first
+        return self._through_blocks(x), first
 
 
-class MaIRSPAN(MaIR):
+class MaIRSPAN(MaIRInTrunk):
     """SPAN with residual Mamba blocks."""
 
     config_type = MaIRSPANConfig
-    _block_prefix = "layers.{}.blocks.{}."
+    trunk = "span"
     config: MaIRSPANConfig
 
     def __init__(self, config: MaIRSPANConfig) -> None:
         super().__init__(config)
-        del self.patch_embed, self.norm  # SPAN normalises nothing
         self.join = nn.Conv2d(JOINED * config.embed_dim, config.embed_dim, 1)
 
-    def _group(self, number: int, rates: Sequence[float]) -> nn.Module:
-        # Blocks are counted through: every second one in the network, not in its group, has shifted stripes.
-        before = sum(self.config.depths[:number])
-        blocks: list[nn.Module] = [self._block(before + place, rate) for place, rate in enumerate(rates)]
+    def _trunk_group(self, blocks: list[ResidualMambaBlock]) -> nn.Module:
         return SpanGroup(self.config.embed_dim, blocks, self.config.use_checkpoint)
 
     def _body(self, shallow: Tensor) -> Tensor:
@@ -85,8 +78,3 @@ class MaIRSPAN(MaIR):
     def recognises(cls, state: StateDict) -> bool:
         """By SPAN's blocks."""
         return "layers.0.attention.c1.weight" in state
-
-    @classmethod
-    def infer_settings(cls, state: StateDict) -> dict[str, object]:
-        """Those of MaIR, and the trunk."""
-        return super().infer_settings(state) | {"trunk": "span"}

@@ -154,36 +154,36 @@ class MaIRConfig(FrameConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaIRSPANConfig(MaIRConfig):
-    """MaIR's blocks in SPAN's trunk; `depths` are the blocks behind each of SPAN's.
+class TrunkConfig(MaIRConfig):
+    """MaIR's blocks in the trunk of another network.
 
     Attributes:
-        trunk: `span`.
+        trunk: whose.
     """
 
-    embed_dim: Width = 48
-    depths: Depths = (1, 1, 1, 1, 1, 1)
     ssm_ratio: Ratio = 1.0
     drop_path_rate: Rate = 0.0
     mlp_ratio: Ratio = 2.0
+    trunk: Literal["span", "ffdnet"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaIRSPANConfig(TrunkConfig):
+    """MaIR's blocks in SPAN's trunk; `depths` are the blocks behind each of SPAN's."""
+
+    embed_dim: Width = 48
+    depths: Depths = (1, 1, 1, 1, 1, 1)
     trunk: Literal["span"] = "span"
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaIRFFDNetConfig(MaIRConfig):
-    """MaIR's blocks in FFDNet's trunk; `depths` are the blocks behind each two of FFDNet's convolutions.
-
-    Attributes:
-        trunk: `ffdnet`.
-    """
+class MaIRFFDNetConfig(TrunkConfig):
+    """MaIR's blocks in FFDNet's trunk; `depths` are the blocks behind each two of FFDNet's convolutions."""
 
     upscale: Annotated[int, Meta(ge=1, le=1)] = 1
     upsampler: Upsampler | None = None
     embed_dim: Width = 96
     depths: Depths = (1, 1, 1, 1, 1)
-    ssm_ratio: Ratio = 1.0
-    drop_path_rate: Rate = 0.0
-    mlp_ratio: Ratio = 2.0
     trunk: Literal["ffdnet"] = "ffdnet"
 
 
@@ -295,7 +295,7 @@ class MaIRUNetConfig(NetworkConfig):
         return sum(self.num_blocks)
 
 
-_IN_TRUNKS: Mapping[str, type[MaIRConfig]] = {"span": MaIRSPANConfig, "ffdnet": MaIRFFDNetConfig}
+_IN_TRUNKS: Mapping[str, type[TrunkConfig]] = {"span": MaIRSPANConfig, "ffdnet": MaIRFFDNetConfig}
 
 
 def config_from_mapping(settings: Mapping[str, object]) -> NetworkConfig:
