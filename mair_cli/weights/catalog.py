@@ -234,7 +234,7 @@ def _u_shaped() -> Iterator[ModelEntry]:
 # End of the name, task, scale, parameters, and quality as the card states it.
 _BUNDLED = (
     ("x2", "sr", 2, 532_812, "Set5 37.81 dB"),
-    ("x3", "sr", 3, 539_307, "Set5 34.12 dB"),
+    ("x3", "sr", 3, 539_307, "Set5 34.13 dB"),
     ("x4", "sr", 4, 548_400, "Set5 32.02 dB"),
     ("denoise", "denoise", 1, 1_227_852, "CBSD68 σ 25 31.14 dB"),
 )
