@@ -180,11 +180,17 @@ class MaIRSPANConfig(TrunkConfig):
 class MaIRFFDNetConfig(TrunkConfig):
     """MaIR's blocks in FFDNet's trunk; `depths` are the blocks behind each two of FFDNet's convolutions."""
 
-    upscale: Annotated[int, Meta(ge=1, le=1)] = 1
+    upscale: Annotated[int, Meta(ge=1, le=8)] = 1
     upsampler: Upsampler | None = None
     embed_dim: Width = 96
     depths: Depths = (1, 1, 1, 1, 1)
     trunk: Literal["ffdnet"] = "ffdnet"
+
+    def __post_init__(self) -> None:
+        """Check every setting; raises UsageError naming the first that does not fit."""
+        super().__post_init__()
+        _require(self.upscale == 1, "upscale", self.upscale, "1: FFDNet does not enlarge")
+        _require(self.resi_connection == "1conv", "resi_connection", self.resi_connection, "1conv: FFDNet has none")
 
 
 @dataclass(frozen=True, kw_only=True)

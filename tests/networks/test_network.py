@@ -140,6 +140,9 @@ def test_a_mistyped_setting_is_named_with_the_nearest_known_one() -> None:
         ({"ssm_ratio": float("nan")}, "'ssm_ratio' is nan: expected float > 0"),
         ({"depths": [2, 0]}, "'depths' .* expected int >= 1"),
         ({"aggregation": "mean"}, "'aggregation' is 'mean': it must be one of shuffle, sum"),
+        ({"trunk": "vgg"}, "'trunk' is 'vgg'; it must be one of span, ffdnet"),
+        ({"trunk": "ffdnet", "upscale": 2, "upsampler": "pixelshuffle"}, "'upscale' is 2; it must be 1"),
+        ({"trunk": "ffdnet", "resi_connection": "3conv"}, "'resi_connection' is '3conv'; it must be 1conv"),
         ({"ssm_ratio": 0.001}, "'ssm_ratio' is 0.001"),
     ],
 )
