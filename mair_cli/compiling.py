@@ -99,24 +99,26 @@ class _Notice(Listener):  # type: ignore[misc]
 
     def __init__(self) -> None:
         self.kernels: WeakSet[Any] = WeakSet()
-        self._outermost: Any = None
-        self._timer = threading.Timer(0, self._say)
-        self._began, self._left = 0.0, _PATIENCE
+        self._outermost: tuple[Any, threading.Timer, float] | None = None
+        self._left = _PATIENCE
 
     def on_start(self, event: Any) -> None:  # noqa: ANN401 - numba's
         """numba compiles one function at a time, and within it those that it calls."""
         dispatcher = event.data["dispatcher"]
         if self._outermost is None and self._left > 0 and dispatcher in self.kernels:
-            self._outermost = dispatcher
-            self._began, self._timer = time.monotonic(), threading.Timer(self._left, self._say)
-            self._timer.daemon = True
-            self._timer.start()
+            timer = threading.Timer(self._left, self._say)
+            timer.daemon = True
+            timer.start()
+            self._outermost = dispatcher, timer, time.monotonic()
 
     def on_end(self, event: Any) -> None:  # noqa: ANN401 - numba's
         """It has been compiled, or cannot be."""
-        if self._outermost is event.data["dispatcher"]:
-            self._timer.cancel()
-            self._left, self._outermost = self._left - (time.monotonic() - self._began), None
+        if self._outermost is None:
+            return
+        dispatcher, timer, began = self._outermost
+        if dispatcher is event.data["dispatcher"]:
+            timer.cancel()
+            self._left, self._outermost = self._left - (time.monotonic() - began), None
 
     def _say(self) -> None:
         self._left = 0
