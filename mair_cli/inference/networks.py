@@ -188,7 +188,7 @@ class FrameSteps:
 
     def _group(self, group: nn.Module) -> tuple[list[_Block], _Convolution]:
         assert isinstance(group, ResidualMambaGroup)
-        blocks = [_Block(self.weights, block) for block in group.residual_group.blocks]
+        blocks = [_Block(self.weights, block) for block in group.residual_group.get_submodule("blocks").children()]
         return blocks, _Convolution(self.weights, group.conv)
 
     def __call__(self, program: Program, entry: Image) -> Image:

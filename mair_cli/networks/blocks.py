@@ -260,18 +260,31 @@ class ResidualMambaBlock(nn.Module):
         return torch.addcmul(self.get_submodule(self.branch_name)(self.ln_2(x)), x, self.skip_scale2)
 
 
-def run_blocks(blocks: Iterable[nn.Module], x: Tensor, use_checkpoint: bool) -> Tensor:
-    """Map (B, H, W, C) through blocks in turn; see `NetworkConfig.use_checkpoint`."""
-    recomputes = use_checkpoint and torch.is_grad_enabled()
-    for block in blocks:
-        x = checkpoint(block, x, use_reentrant=False) if recomputes else block(x)
-    return x
+class BlockSequence(nn.Sequential):
+    """Blocks in turn, for (B, H, W, C); see `NetworkConfig.use_checkpoint`."""
+
+    def __init__(self, blocks: Iterable[nn.Module], use_checkpoint: bool) -> None:
+        super().__init__(*blocks)
+        self.use_checkpoint = use_checkpoint
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, H, W, C) to the same shape."""
+        recomputes = self.use_checkpoint and torch.is_grad_enabled()
+        for block in self:
+            x = checkpoint(block, x, use_reentrant=False) if recomputes else block(x)
+        return x
 
 
 def on_pixels(layer: nn.Module, x: Tensor) -> Tensor:
     """Apply a layer for (B, C, H, W) to (B, H, W, C)."""
     out: Tensor = layer(x.permute(0, 3, 1, 2))
     return out.permute(0, 2, 3, 1)
+
+
+def on_planes(layer: nn.Module, x: Tensor) -> Tensor:
+    """Apply a layer for (B, H, W, C) to (B, C, H, W)."""
+    out: Tensor = layer(x.permute(0, 2, 3, 1))
+    return out.permute(0, 3, 1, 2)
 
 
 def initialise_linear_layers(network: nn.Module) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mair_cli.networks.blocks import ResidualMambaBlock, initialise_linear_layers, on_pixels, run_blocks
+from mair_cli.networks.blocks import BlockSequence, ResidualMambaBlock, initialise_linear_layers, on_pixels
 from mair_cli.networks.levels import Level, append_level_maps
 from mair_cli.networks.network import Network, StateDict, count_numbered, infer_levels, shortest_ratio
 from mair_cli.networks.settings import FrameConfig
@@ -39,24 +39,13 @@ def final_convolution(width: int, kind: str) -> nn.Module:
     )
 
 
-class _Blocks(nn.Module):
-    """The blocks of a group, under the name that published checkpoints give them."""
-
-    def __init__(self, blocks: list[ResidualMambaBlock], use_checkpoint: bool) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(blocks)
-        self.use_checkpoint = use_checkpoint
-
-    def forward(self, x: Tensor) -> Tensor:
-        return run_blocks(self.blocks, x, self.use_checkpoint)
-
-
 class ResidualMambaGroup(nn.Module):
     """Residual Mamba group (RMG): blocks, a convolution, and the group's input; network.md, 4."""
 
     def __init__(self, config: FrameConfig, blocks: list[ResidualMambaBlock]) -> None:
         super().__init__()
-        self.residual_group = _Blocks(blocks, config.use_checkpoint)
+        # The name that published checkpoints give them.
+        self.residual_group = nn.Sequential(OrderedDict(blocks=BlockSequence(blocks, config.use_checkpoint)))
         self.conv = final_convolution(config.embed_dim, config.resi_connection)
 
     def forward(self, x: Tensor) -> Tensor:

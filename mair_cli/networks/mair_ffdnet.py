@@ -12,25 +12,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mair_cli.networks.blocks import ResidualMambaBlock, mirror_to_multiple
+from mair_cli.networks.blocks import BlockSequence, mirror_to_multiple, on_planes
 from mair_cli.networks.network import StateDict
 from mair_cli.networks.settings import MaIRFFDNetConfig
-from mair_cli.networks.trunk import MaIRInTrunk, TrunkGroup
+from mair_cli.networks.trunk import MaIRInTrunk
 
 FOLD = 2
 """Side of the square of pixels that become channels of one."""
 
 
-class FFDNetGroup(TrunkGroup):
+class FFDNetGroup(nn.Module):
     """Two of FFDNet's convolutions and residual Mamba blocks behind them."""
 
-    def __init__(self, width: int, blocks: list[ResidualMambaBlock], use_checkpoint: bool) -> None:
-        super().__init__(blocks, use_checkpoint)
+    def __init__(self, width: int, blocks: BlockSequence) -> None:
+        super().__init__()
         self.conv1, self.conv2 = (nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
+        self.blocks = blocks
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to the same shape."""
-        return self._through_blocks(F.relu(self.conv2(F.relu(self.conv1(x)))))
+        return on_planes(self.blocks, F.relu(self.conv2(F.relu(self.conv1(x)))))
 
 
 class MaIRFFDNet(MaIRInTrunk):
@@ -50,8 +51,8 @@ class MaIRFFDNet(MaIRInTrunk):
         # FFDNet takes no mean off: beyond an image's edges it sees black.
         self.register_buffer("mean", torch.zeros(1, config.in_chans, 1, 1), persistent=False)
 
-    def _trunk_group(self, blocks: list[ResidualMambaBlock]) -> nn.Module:
-        return FFDNetGroup(self.config.embed_dim, blocks, self.config.use_checkpoint)
+    def _trunk_group(self, blocks: BlockSequence) -> nn.Module:
+        return FFDNetGroup(self.config.embed_dim, blocks)
 
     @property
     def align(self) -> int:

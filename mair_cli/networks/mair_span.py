@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mair_cli.networks.blocks import ResidualMambaBlock
+from mair_cli.networks.blocks import BlockSequence, on_planes
 from mair_cli.networks.network import StateDict
 from mair_cli.networks.settings import MaIRSPANConfig
-from mair_cli.networks.trunk import MaIRInTrunk, TrunkGroup
+from mair_cli.networks.trunk import MaIRInTrunk
 
 JOINED = 4
 """Features that the end sees side by side: the first, the last, and two from the first and the last block."""
@@ -36,17 +36,18 @@ class SwiftAttentionBlock(nn.Module):
         return (change + x) * (torch.sigmoid(change) - 0.5), first
 
 
-class SpanGroup(TrunkGroup):
+class SpanGroup(nn.Module):
     """SPAN's block and residual Mamba blocks behind it."""
 
-    def __init__(self, width: int, blocks: list[ResidualMambaBlock], use_checkpoint: bool) -> None:
-        super().__init__(blocks, use_checkpoint)
+    def __init__(self, width: int, blocks: BlockSequence) -> None:
+        super().__init__()
         self.attention = SwiftAttentionBlock(width)
+        self.blocks = blocks
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map (B, C, H, W) to the same shape; also the features behind the first convolution."""
         x, first = self.attention(x)
-        return self._through_blocks(x), first
+        return on_planes(self.blocks, x), first
 
 
 class MaIRSPAN(MaIRInTrunk):
@@ -60,8 +61,8 @@ class MaIRSPAN(MaIRInTrunk):
         super().__init__(config)
         self.join = nn.Conv2d(JOINED * config.embed_dim, config.embed_dim, 1)
 
-    def _trunk_group(self, blocks: list[ResidualMambaBlock]) -> nn.Module:
-        return SpanGroup(self.config.embed_dim, blocks, self.config.use_checkpoint)
+    def _trunk_group(self, blocks: BlockSequence) -> nn.Module:
+        return SpanGroup(self.config.embed_dim, blocks)
 
     def _body(self, shallow: Tensor) -> Tensor:
         deep, first = self.layers[0](shallow)

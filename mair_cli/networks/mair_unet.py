@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mair_cli.networks.blocks import (
+    BlockSequence,
     Mlp,
     ResidualMambaBlock,
     VisionMambaModule,
@@ -19,7 +20,6 @@ from mair_cli.networks.blocks import (
     initialise_linear_layers,
     mirror_to_multiple,
     on_pixels,
-    run_blocks,
 )
 from mair_cli.networks.levels import Level, append_level_maps
 from mair_cli.networks.network import Network, StateDict, count_numbered, infer_levels, shortest_ratio
@@ -72,25 +72,14 @@ class PatchEmbedding(nn.Module):
         return out.permute(0, 2, 3, 1)
 
 
-class _Blocks(nn.Sequential):
-    """The blocks of one level."""
-
-    def __init__(self, blocks: list[ResidualMambaBlock], use_checkpoint: bool) -> None:
-        super().__init__(*blocks)
-        self.use_checkpoint = use_checkpoint
-
-    def forward(self, x: Tensor) -> Tensor:
-        return run_blocks(self, x, self.use_checkpoint)
-
-
 def _blocks(
     config: MaIRUNetConfig, count: int, width: int, d_state: int, mlp_ratio: float, drop_path: Iterator[float]
-) -> _Blocks:
+) -> BlockSequence:
     blocks = []
     for _ in range(count):
         module = VisionMambaModule(width, d_state, config.ssm_ratio, config.scan_len)
         blocks.append(ResidualMambaBlock(module, Mlp(width, mlp_ratio), width, next(drop_path), name="mlp"))
-    return _Blocks(blocks, config.use_checkpoint)
+    return BlockSequence(blocks, config.use_checkpoint)
 
 
 class MaIRUNet(Network):

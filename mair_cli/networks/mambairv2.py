@@ -15,13 +15,14 @@ of published checkpoints (github.com/csguoh/MambaIR).
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mair_cli.networks.blocks import PrimitiveModule, ScanModule, mirror_to_multiple, on_pixels, run_blocks
+from mair_cli.networks.blocks import BlockSequence, PrimitiveModule, ScanModule, mirror_to_multiple, on_pixels
 from mair_cli.networks.frame import Frame, final_convolution, infer_head
 from mair_cli.networks.levels import Level
 from mair_cli.networks.network import StateDict, count_numbered, infer_levels, shortest_ratio
@@ -250,16 +251,6 @@ class AttentiveLayer(PrimitiveModule):
         return torch.addcmul(far, x, self.scale2)
 
 
-class _Layers(nn.Module):
-    def __init__(self, layers: Sequence[nn.Module], use_checkpoint: bool) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(layers)
-        self.use_checkpoint = use_checkpoint
-
-    def forward(self, x: Tensor) -> Tensor:
-        return run_blocks(self.layers, x, self.use_checkpoint)
-
-
 class AttentiveGroup(nn.Module):
     """Layers, a convolution, and the group's input."""
 
@@ -267,7 +258,7 @@ class AttentiveGroup(nn.Module):
         super().__init__()
         heads, depth = config.num_heads[group], config.depths[group]
         layers = [AttentiveLayer(config, heads, place % 2 == 1) for place in range(depth)]
-        self.residual_group = _Layers(layers, config.use_checkpoint)
+        self.residual_group = nn.Sequential(OrderedDict(layers=BlockSequence(layers, config.use_checkpoint)))
         self.conv = final_convolution(config.embed_dim, config.resi_connection)
 
     def forward(self, x: Tensor) -> Tensor:

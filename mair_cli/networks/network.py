@@ -46,7 +46,7 @@ class Network(nn.Module):
     def entry(
         self, image: Tensor, noise_level: Level | None = None, jpeg_level: Level | None = None
     ) -> tuple[Tensor, Tensor]:
-        """What the first convolution sees, (B, 3 + levels, H, W), and the colours among it; arguments of `forward`."""
+        """What the first convolution sees, (B, colours + levels, H, W) or folded, and the colours; as for `forward`."""
         raise NotImplementedError
 
     def exit(self, colours: Tensor, x: Tensor) -> Tensor:

@@ -9,25 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import nn
 
-from mair_cli.networks.blocks import ResidualMambaBlock, run_blocks
+from mair_cli.networks.blocks import BlockSequence
 from mair_cli.networks.mair import MaIR
 from mair_cli.networks.network import StateDict
 from mair_cli.networks.settings import TrunkConfig
-
-
-class TrunkGroup(nn.Module):
-    """Layers of a trunk, and residual Mamba blocks behind them."""
-
-    def __init__(self, blocks: list[ResidualMambaBlock], use_checkpoint: bool) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(blocks)
-        self.use_checkpoint = use_checkpoint
-
-    def _through_blocks(self, x: Tensor) -> Tensor:
-        """Map (B, C, H, W) to the same shape."""
-        return run_blocks(self.blocks, x.permute(0, 2, 3, 1), self.use_checkpoint).permute(0, 3, 1, 2)
 
 
 class MaIRInTrunk(MaIR):
@@ -46,9 +33,9 @@ class MaIRInTrunk(MaIR):
         # Blocks are counted through: every second one in the network, not in its group, has shifted stripes.
         before = sum(self.config.depths[:number])
         blocks = [self._block(before + place, rate) for place, rate in enumerate(rates)]
-        return self._trunk_group(blocks)
+        return self._trunk_group(BlockSequence(blocks, self.config.use_checkpoint))
 
-    def _trunk_group(self, blocks: list[ResidualMambaBlock]) -> nn.Module:
+    def _trunk_group(self, blocks: BlockSequence) -> nn.Module:
         """Layers of the trunk and these blocks behind them."""
         raise NotImplementedError
 
