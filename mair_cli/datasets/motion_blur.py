@@ -1,8 +1,9 @@
 """Motion blur made on purpose: what a sensor sees while the camera moves along a random path.
 
-The path is that of a particle with inertia, pushed at random and now and then shaken (after Boracchi and Foi, "Modeling
-the performance of image restoration from motion blur", 2012), in two directions and a rotation, so that blur differs
-over the image. Light adds up before the camera's tone curve, so images are averaged with the curve taken off.
+The path is that of a particle with inertia, pushed at random (after Boracchi and Foi, "Modeling the performance of
+image restoration from motion blur", 2012): its velocity is an Ornstein-Uhlenbeck process. It goes in two directions and
+a rotation, so that blur differs over the image. Light adds up before the camera's tone curve, so images are averaged
+with the curve taken off.
 """
 
 from __future__ import annotations
@@ -19,9 +20,6 @@ __all__ = ["CameraPath", "blur", "random_path"]
 GAMMA: Final = 2.2
 """The tone curve, as deblurring papers take it."""
 _STEPS: Final = 256
-_SHAKE: Final = 0.03
-_PUSH: Final = 0.25
-_DRAG: Final = 0.04
 
 
 @dataclass(frozen=True)
@@ -37,23 +35,23 @@ class CameraPath:
     angle: np.ndarray
 
 
-def random_path(rng: np.random.Generator, extent: float, rotation: float) -> CameraPath:
+def random_path(rng: np.random.Generator, extent: float, rotation: float, inertia: float) -> CameraPath:
     """Draw a path.
 
     Args:
         rng: draws it.
         extent: distance between its outermost points along a row or column, in pixels.
         rotation: the same for the turn, in radians.
+        inertia: how long a direction lasts, as a multiple of the exposure: 0.1 is a trembling hand, 3 nearly a straight
+            line. Above 0.
     """
-    velocity, place = rng.normal(size=3), np.zeros(3)
-    places = []
-    for _ in range(_STEPS):
-        velocity = velocity * (1 - _DRAG) + rng.normal(size=3) * _PUSH
-        if rng.random() < _SHAKE:
-            velocity = -velocity + rng.normal(size=3)
-        place = place + velocity
-        places.append(place)
-    path = np.array(places)
+    kept = math.exp(-1 / (inertia * _STEPS))
+    pushes = rng.normal(size=(_STEPS, 3)) * math.sqrt(1 - kept**2)
+    velocity, velocities = rng.normal(size=3), []
+    for push in pushes:
+        velocity = velocity * kept + push
+        velocities.append(velocity)
+    path = np.cumsum(velocities, axis=0)
     spread = np.ptp(path, axis=0)
     path[:, :2] *= extent / max(float(spread[:2].max()), 1e-9)
     path[:, 2] *= rotation / max(float(spread[2]), 1e-9)

@@ -57,7 +57,7 @@ def test_blur_leaves_the_centre_of_light_where_it_was() -> None:
     point = np.zeros((81, 81, 3), np.uint8)
     point[38:43, 38:43] = 255
     for seed in range(5):
-        light = (blur(point, random_path(rng(seed), 16.0, 0.0))[:, :, 0] / 255) ** GAMMA
+        light = (blur(point, random_path(rng(seed), 16.0, 0.0, 0.1))[:, :, 0] / 255) ** GAMMA
         rows, columns = np.indices(light.shape)
         assert (light * rows).sum() / light.sum() == pytest.approx(40, abs=0.25)
         assert (light * columns).sum() / light.sum() == pytest.approx(40, abs=0.25)
@@ -65,14 +65,25 @@ def test_blur_leaves_the_centre_of_light_where_it_was() -> None:
 
 def test_a_path_has_the_asked_for_extent_and_its_mean_at_rest() -> None:
     for seed in range(5):
-        path = random_path(rng(seed), 12.0, 0.01)
+        path = random_path(rng(seed), 12.0, 0.01, 0.3)
         assert np.ptp(path.shift, axis=0).max() == pytest.approx(12)
         assert np.ptp(path.angle) == pytest.approx(0.01)
         assert path.shift.mean(axis=0) == pytest.approx([0, 0], abs=1e-9)
         assert path.angle.mean() == pytest.approx(0, abs=1e-9)
-    paths = [random_path(rng(seed), 12.0, 0.01).shift for seed in (0, 0, 1)]
+    paths = [random_path(rng(seed), 12.0, 0.01, 0.3).shift for seed in (0, 0, 1)]
     assert np.array_equal(paths[0], paths[1])
     assert not np.array_equal(paths[0], paths[2])
+
+
+def test_inertia_makes_a_path_straight() -> None:
+    def detour(inertia: float) -> float:
+        """Length of the path over the distance between its outermost points, on the average."""
+        paths = [random_path(rng(seed), 12.0, 0.0, inertia).shift for seed in range(40)]
+        lengths = [np.hypot(*np.diff(path, axis=0).T).sum() for path in paths]
+        return float(np.mean(lengths) / 12)
+
+    assert detour(0.02) > detour(0.1) > detour(0.5) > detour(3.0)
+    assert detour(100.0) < np.sqrt(2) * 1.02
 
 
 def test_haze_is_the_scattering_model() -> None:
