@@ -92,6 +92,9 @@ class MaIRUNet(Network):
 
     scale = 1
     size_multiple = 8  # sides are extended to multiples of this inside, and cropped again
+    # Its lower levels are small: time per pixel does not rise here, and patches of this side end its training. On
+    # 256×256 images, deblurring gains 0.12 dB over tiles of 160.
+    side_on_cpu = 256
     config_type = MaIRUNetConfig
     config: MaIRUNetConfig
 

@@ -364,7 +364,7 @@ class Restorer:
             width,
             bytes_per_pixel=self._computes.memory_per_pixel,
             free=free_memory(self.device),
-            on_cpu=self.device.type == "cpu",
+            side_on_cpu=self.network.side_on_cpu if self.device.type == "cpu" else None,
             side=None if self.settings.tile == "auto" else self.settings.tile,
         )
 

@@ -1,8 +1,8 @@
 """How large tiles are, and how many run at once: the policy behind `--tile auto`.
 
 Two things speak for small tiles: they need less memory, and the caches of a CPU hold them. One speaks for large ones:
-less of each is overlap. So `auto` takes the size that measured fastest on the kind of device, and less where memory is
-short.
+less of each is overlap. So `auto` takes the size that measured fastest on the kind of device, on a CPU for the kind of
+network, and less where memory is short.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ DEFAULT_OVERLAP = 16
 """Pixels that neighbouring tiles share, unless the user says otherwise."""
 
 _SHARE = 0.5  # of the free memory; the rest is for other programs and for the error of the estimate
-_CPU_SIDE = 160  # measured: time per pixel is flat from 64 to 200, then rises; more than one tile at a time is slower
 _GPU_SIDE = 512
 _GPU_BATCH = 8
 _STEP = 8
@@ -30,19 +29,27 @@ class TileChoice:
 
 
 def choose_tile(
-    height: int, width: int, *, bytes_per_pixel: int, free: int, on_cpu: bool, side: int | None = None
+    height: int, width: int, *, bytes_per_pixel: int, free: int, side_on_cpu: int | None, side: int | None = None
 ) -> TileChoice:
     """Choose for an image of `height` × `width` pixels.
 
-    `bytes_per_pixel` is the network's `memory_per_pixel`, `free` the free bytes of the device. An image no larger than
-    the best tile is not cut at all. Where the `side` is given, 0 for the whole image, only the number of tiles per call
-    is chosen.
+    Args:
+        height: rows.
+        width: columns.
+        bytes_per_pixel: the network's `memory_per_pixel`.
+        free: free bytes of the device.
+        side_on_cpu: the network's, where a CPU computes; None on other devices.
+        side: of the tiles, 0 for the whole image, where it is given: only the number of tiles per call is chosen.
+
+    Returns:
+        The choice. An image no larger than the best tile is not cut at all. More than one tile at a time is slower on a
+        CPU.
     """
     pixels = int(free * _SHARE) // bytes_per_pixel
     if side is None:
-        best = _CPU_SIDE if on_cpu else _GPU_SIDE
+        best = _GPU_SIDE if side_on_cpu is None else side_on_cpu
         side = max(SMALLEST_TILE, min(best, int(pixels**0.5) // _STEP * _STEP))
         if height * width <= min(pixels, side * side):
             side = 0
-    batch = min(_GPU_BATCH, pixels // side**2) if side and not on_cpu else 1
+    batch = min(_GPU_BATCH, pixels // side**2) if side and side_on_cpu is None else 1
     return TileChoice(side, max(1, batch))
