@@ -42,8 +42,7 @@ def choose_tile(
         side: of the tiles, 0 for the whole image, where it is given: only the number of tiles per call is chosen.
 
     Returns:
-        The choice. An image no larger than the best tile is not cut at all. More than one tile at a time is slower on a
-        CPU.
+        The choice. An image no larger than the best tile is not cut at all.
     """
     pixels = int(free * _SHARE) // bytes_per_pixel
     if side is None:
@@ -51,5 +50,6 @@ def choose_tile(
         side = max(SMALLEST_TILE, min(best, int(pixels**0.5) // _STEP * _STEP))
         if height * width <= min(pixels, side * side):
             side = 0
+    # On a CPU more than one tile at a time is slower.
     batch = min(_GPU_BATCH, pixels // side**2) if side and side_on_cpu is None else 1
     return TileChoice(side, max(1, batch))
