@@ -214,7 +214,7 @@ class Frame(Network):
             "embed_dim": width,
             "depths": [count_numbered(state, cls._block_prefix.format(group, "{}")) for group in range(groups)],
             "d_state": state[scan + "A_logs"].shape[1],
-            "ssm_ratio": shortest_ratio(state[scan + "conv2d.weight"].shape[0], width),
+            "ssm_ratio": shortest_ratio((state[scan + "conv2d.weight"].shape[0], width)),
             "upsampler": head,
             "resi_connection": "1conv" if "conv_after_body.weight" in state else "3conv",
             **infer_levels(channels, colors),

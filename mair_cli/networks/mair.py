@@ -54,7 +54,7 @@ class MaIR(Frame):
         hidden, width = state[first + "conv_blk.fc1.weight"].shape
         shuffles = first + "self_attention.gating.gating.1.weight" in state
         aggregation = "shuffle" if shuffles else "sum"
-        return settings | {"mlp_ratio": shortest_ratio(hidden, width), "aggregation": aggregation}
+        return settings | {"mlp_ratio": shortest_ratio((hidden, width)), "aggregation": aggregation}
 
     @classmethod
     def published_stripe(cls, settings: Mapping[str, object]) -> int | None:

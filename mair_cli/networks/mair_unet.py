@@ -6,6 +6,7 @@ last, as in `mair_cli.networks.frame`. Parameter names are those of published ch
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 
 import torch
@@ -73,12 +74,12 @@ class PatchEmbedding(nn.Module):
 
 
 def _blocks(
-    config: MaIRUNetConfig, count: int, width: int, d_state: int, mlp_ratio: float, drop_path: Iterator[float]
+    config: MaIRUNetConfig, count: int, width: int, d_state: int, mlp_ratio: float, places: Iterator[tuple[float, bool]]
 ) -> BlockSequence:
     blocks = []
-    for _ in range(count):
-        module = VisionMambaModule(width, d_state, config.ssm_ratio, config.scan_len)
-        blocks.append(ResidualMambaBlock(module, Mlp(width, mlp_ratio), width, next(drop_path), name="mlp"))
+    for drop_path, shifted in itertools.islice(places, count):
+        module = VisionMambaModule(width, d_state, config.ssm_ratio, config.scan_len, shifted)
+        blocks.append(ResidualMambaBlock(module, Mlp(width, mlp_ratio), width, drop_path, name="mlp"))
     return BlockSequence(blocks, config.use_checkpoint)
 
 
@@ -103,25 +104,28 @@ class MaIRUNet(Network):
         self.config = config
         dim, counts, flp, mlp = config.dim, config.num_blocks, config.flp_ratio, config.mlp_ratio
         total = sum(counts) + sum(counts[:3]) + config.num_refinement_blocks
-        rate = (config.drop_path_rate * position / (total - 1) for position in range(total))
+        # Of each block in turn: its rate of stochastic depth, and whether its stripes are shifted.
+        places = (
+            (config.drop_path_rate * place / (total - 1), config.shift and place % 2 == 1) for place in range(total)
+        )
         self.patch_embed = PatchEmbedding(3 + len(config.levels), dim)
-        self.encoder_level1 = _blocks(config, counts[0], dim, ENCODER_STATES[0], flp, rate)
+        self.encoder_level1 = _blocks(config, counts[0], dim, ENCODER_STATES[0], flp, places)
         self.down1_2 = Downsample(dim)
-        self.encoder_level2 = _blocks(config, counts[1], 2 * dim, ENCODER_STATES[1], mlp, rate)
+        self.encoder_level2 = _blocks(config, counts[1], 2 * dim, ENCODER_STATES[1], mlp, places)
         self.down2_3 = Downsample(2 * dim)
-        self.encoder_level3 = _blocks(config, counts[2], 4 * dim, ENCODER_STATES[2], mlp, rate)
+        self.encoder_level3 = _blocks(config, counts[2], 4 * dim, ENCODER_STATES[2], mlp, places)
         self.down3_4 = Downsample(4 * dim)
-        self.latent = _blocks(config, counts[3], 8 * dim, ENCODER_STATES[3], mlp, rate)
+        self.latent = _blocks(config, counts[3], 8 * dim, ENCODER_STATES[3], mlp, places)
         self.up4_3 = Upsample(8 * dim)
         self.reduce_chan_level3 = _convolution(8 * dim, 4 * dim, 1)
-        self.decoder_level3 = _blocks(config, counts[2], 4 * dim, DECODER_STATES[2], mlp, rate)
+        self.decoder_level3 = _blocks(config, counts[2], 4 * dim, DECODER_STATES[2], mlp, places)
         self.up3_2 = Upsample(4 * dim)
         self.reduce_chan_level2 = _convolution(4 * dim, 2 * dim, 1)
-        self.decoder_level2 = _blocks(config, counts[1], 2 * dim, DECODER_STATES[1], mlp, rate)
+        self.decoder_level2 = _blocks(config, counts[1], 2 * dim, DECODER_STATES[1], mlp, places)
         self.up2_1 = Upsample(2 * dim)
         # Not reduced after concatenation: decoder level 1 and the refinement are twice as wide as encoder level 1.
-        self.decoder_level1 = _blocks(config, counts[0], 2 * dim, DECODER_STATES[0], mlp, rate)
-        self.refinement = _blocks(config, config.num_refinement_blocks, 2 * dim, DECODER_STATES[0], mlp, rate)
+        self.decoder_level1 = _blocks(config, counts[0], 2 * dim, DECODER_STATES[0], mlp, places)
+        self.refinement = _blocks(config, config.num_refinement_blocks, 2 * dim, DECODER_STATES[0], mlp, places)
         self.output = _convolution(2 * dim, 3)
         initialise_linear_layers(self)
 
@@ -186,17 +190,20 @@ class MaIRUNet(Network):
 
     @classmethod
     def infer_settings(cls, state: StateDict) -> dict[str, object]:
-        """All but the stripe width."""
+        """All but the stripe width and the shift, which no weight tells."""
         dim, channels = state["patch_embed.proj.weight"].shape[:2]
-        first, second = "encoder_level1.0.", "encoder_level2.0."
         levels = ("encoder_level1", "encoder_level2", "encoder_level3", "latent")
+        widths = [dim * 2**place for place in range(len(levels))]
+        # A ratio is told by all levels together: 20 of 16 may be 1.25 or 1.3, 40 of 32 only the first.
+        inner = [state[f"{level}.0.self_attention.conv2d.weight"].shape[0] for level in levels]
+        hidden = [state[f"{level}.0.mlp.fc1.weight"].shape[0] for level in levels]
         return {
             "dim": dim,
             "num_blocks": [count_numbered(state, f"{level}.{{}}.") for level in levels],
             "num_refinement_blocks": count_numbered(state, "refinement.{}."),
-            "ssm_ratio": shortest_ratio(state[first + "self_attention.conv2d.weight"].shape[0], dim),
-            "flp_ratio": shortest_ratio(state[first + "mlp.fc1.weight"].shape[0], dim),
-            "mlp_ratio": shortest_ratio(state[second + "mlp.fc1.weight"].shape[0], 2 * dim),
+            "ssm_ratio": shortest_ratio(*zip(inner, widths, strict=True)),
+            "flp_ratio": shortest_ratio((hidden[0], dim)),
+            "mlp_ratio": shortest_ratio(*zip(hidden[1:], widths[1:], strict=True)),
             **infer_levels(channels),
         }
 

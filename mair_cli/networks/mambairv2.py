@@ -321,7 +321,7 @@ class MambaIRv2(Frame):
             "d_state": states,
             "inner_rank": state[_FIRST + "embeddingA.weight"].shape[0],
             "num_tokens": state[_FIRST + "assm.embeddingB.weight"].shape[0],
-            "mlp_ratio": shortest_ratio(inner, width),
+            "mlp_ratio": shortest_ratio((inner, width)),
             "feed_forward": "gated" if kernel is None else "conv",
             **({} if kernel is None else {"convffn_kernel_size": kernel.shape[-1]}),
             "upsampler": head,

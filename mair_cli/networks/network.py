@@ -134,12 +134,18 @@ class Network(nn.Module):
         return None
 
 
-def shortest_ratio(hidden: int, width: int) -> float:
-    """The shortest decimal whose product with `width`, cut to an integer, is `hidden`."""
+def shortest_ratio(*layers: tuple[int, int]) -> float:
+    """The shortest decimal whose product with each width, cut to an integer, is the hidden width beside it.
+
+    Args:
+        layers: hidden width and width, of as many layers as share the ratio.
+    """
+    least = max(hidden / width for hidden, width in layers)
     for digits in range(1, 7):
-        ratio = float(math.ceil(hidden / width * 10**digits) / 10**digits)
-        if int(ratio * width) == hidden:
+        ratio = float(math.ceil(least * 10**digits) / 10**digits)
+        if all(int(ratio * width) == hidden for hidden, width in layers):
             return ratio
+    hidden, width = layers[-1]
     return (hidden + 0.5) / width
 
 

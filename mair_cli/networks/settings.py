@@ -270,6 +270,7 @@ class MaIRUNetConfig(NetworkConfig):
         flp_ratio: MLP ratio of encoder level 1.
         mlp_ratio: MLP ratio elsewhere.
         scan_len: stripe width in pixels, the same at all levels.
+        shift: whether every second block shifts its stripes, counted through all levels (ours; published: False).
     """
 
     dim: Annotated[Width, Meta(multiple_of=2)] = 48
@@ -279,6 +280,7 @@ class MaIRUNetConfig(NetworkConfig):
     flp_ratio: Ratio = 4.0
     mlp_ratio: Ratio = 1.5
     scan_len: Width = 8
+    shift: bool = False
 
     marks = frozenset({"dim", "inp_channels", "num_blocks", "num_refinement_blocks"})
     # The published code can also take two views of a dual-pixel camera; no checkpoint does.

@@ -38,6 +38,7 @@ NETWORKS: dict[str, dict[str, object]] = {
         "jpeg_level_map": True,
     },
     "u-shaped": {"dim": 6, "num_blocks": [1, 1, 1, 1], "num_refinement_blocks": 1, "ssm_ratio": 1.5},
+    "u-shaped, shifted": {"dim": 6, "num_blocks": [1, 2, 1, 1], "num_refinement_blocks": 1, "shift": True},
     "u-shaped, levels": {"dim": 8, "num_blocks": [1, 2, 1, 1], "num_refinement_blocks": 1, "jpeg_level_map": True},
 }
 

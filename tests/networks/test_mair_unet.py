@@ -78,17 +78,32 @@ def test_borders_are_mirrored_as_numpy_mirrors_them_down_to_one_pixel(height: in
     np.testing.assert_array_equal(mirror_to_multiple(image, 8).numpy(), expected)
 
 
+def scans(settings: dict[str, object]) -> list[VisionMambaModule]:
+    return [module for module in build_network(settings).modules() if isinstance(module, VisionMambaModule)]
+
+
 def test_no_block_shifts_its_stripes_and_all_share_one_width() -> None:
-    network = build_network(TINY)
-    scans = [module for module in network.modules() if isinstance(module, VisionMambaModule)]
-    assert len(scans) == 8
-    assert {(scan.stripe, scan.shifted) for scan in scans} == {(4, False)}
+    assert [(scan.stripe, scan.shifted) for scan in scans(TINY)] == [(4, False)] * 8
+
+
+def test_every_second_block_shifts_its_stripes_where_the_settings_ask_for_it() -> None:
+    assert [scan.shifted for scan in scans({**TINY, "shift": True})] == [False, True] * 4
 
 
 @pytest.mark.parametrize("setting", [{"dual_pixel_task": True}, {"inp_channels": 6}, {"bias": True}])
 def test_settings_of_other_networks_than_the_published_are_refused_by_name(setting: dict[str, object]) -> None:
     with pytest.raises(UsageError, match=next(iter(setting))):
         config_from_mapping({**TINY, **setting})
+
+
+@pytest.mark.parametrize("ratio", [1.0, 1.2, 1.25, 1.3, 2.0])
+def test_ratios_are_inferred_from_all_levels_together(ratio: float) -> None:
+    """At the first level 1.25 and 1.3 give the same widths, deeper they do not."""
+    settings = {**TINY, "dim": 16, "ssm_ratio": ratio, "mlp_ratio": ratio, "flp_ratio": ratio}
+    with torch.device("meta"):
+        state = build_network(settings).state_dict()
+        inferred = build_network({**MaIRUNet.infer_settings(state), "scan_len": 4}).state_dict()
+    assert {name: value.shape for name, value in inferred.items()} == {name: v.shape for name, v in state.items()}
 
 
 def test_multiply_adds_are_those_that_the_article_counts() -> None:
