@@ -3,17 +3,23 @@
     I = J · t + A · (1 − t),    t = exp(−β · d)
 
 J the clear image, A the airlight, β the density, d the depth. Photographs come without depth, so it is made up: farther
-towards the top, as over a plain, with smooth hills and hollows. Objects do not stand out in it as they would in truth.
+towards the top, as over a plain, with smooth hills and hollows. `along_outlines` lets it jump where the image does.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from PIL import Image
 
-__all__ = ["Haze", "add_haze", "made_up_depth", "random_haze"]
+__all__ = ["Haze", "add_haze", "along_outlines", "made_up_depth", "random_haze"]
+
+_RADIUS: Final = 20
+"""Of the guided filter, in pixels."""
+_FLAT: Final = 2e-3
+"""Variance of brightness in a square below which the filter smooths."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +30,10 @@ class Haze:
     airlight: np.ndarray
 
 
-def random_haze(rng: np.random.Generator) -> Haze:
-    """Draw a haze: from thin to dense, from gray to white with a slight tint."""
+def random_haze(rng: np.random.Generator, density: tuple[float, float] = (0.6, 2.0)) -> Haze:
+    """Draw a haze: its density between two limits, its airlight from gray to white with a slight tint."""
     light = rng.uniform(0.7, 1.0) + rng.normal(0, 0.015, 3)
-    return Haze(float(rng.uniform(0.6, 2.0)), light.clip(0.6, 1.0).astype(np.float32))
+    return Haze(float(rng.uniform(*density)), light.clip(0.6, 1.0).astype(np.float32))
 
 
 def made_up_depth(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
@@ -44,6 +50,41 @@ def made_up_depth(rng: np.random.Generator, height: int, width: int) -> np.ndarr
         coarse = rng.random((side, side), dtype=np.float32)
         smooth = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
         depth = depth + np.float32(weight) * np.asarray(smooth)
+    return _from_0_to_1(depth)
+
+
+def along_outlines(depth: np.ndarray, image: np.ndarray, brightness: float) -> np.ndarray:
+    """A depth whose jumps are those of an image, by its guided filter (He, Sun and Tang, ECCV 2010).
+
+    Args:
+        depth: (H, W) float32, smooth, from 0 to 1.
+        image: (H, W, 3) RGB uint8.
+        brightness: how much farther white is than black; negative: nearer.
+
+    Returns:
+        (H, W) float32, from 0 to 1.
+    """
+    guide = image.mean(axis=-1, dtype=np.float32) / np.float32(255)
+    wanted = depth + np.float32(brightness) * guide
+    mean_guide, mean_wanted = _box_mean(guide), _box_mean(wanted)
+    variance = _box_mean(guide * guide) - mean_guide**2
+    slope = (_box_mean(guide * wanted) - mean_guide * mean_wanted) / (variance + _FLAT)
+    return _from_0_to_1(_box_mean(slope) * guide + _box_mean(mean_wanted - slope * mean_guide))
+
+
+def _box_mean(plane: np.ndarray) -> np.ndarray:
+    """Mean over the square around each pixel, as far as it lies in the plane."""
+    for axis in (0, 1):
+        length = plane.shape[axis]
+        sums = np.insert(np.cumsum(plane, axis=axis, dtype=np.float64), 0, 0, axis=axis)
+        places = np.arange(length)
+        first, last = np.maximum(places - _RADIUS, 0), np.minimum(places + _RADIUS + 1, length)
+        counts = (last - first).reshape((-1, 1) if axis == 0 else (1, -1))
+        plane = (sums.take(last, axis) - sums.take(first, axis)) / counts
+    return plane
+
+
+def _from_0_to_1(depth: np.ndarray) -> np.ndarray:
     low, high = float(depth.min()), float(depth.max())
     scaled: np.ndarray = ((depth - low) / max(high - low, 1e-6)).astype(np.float32)
     return scaled

@@ -11,8 +11,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mair_cli.datasets.haze import Haze, add_haze, made_up_depth, random_haze
-from mair_cli.datasets.motion_blur import GAMMA, CameraPath, blur, random_path
+from mair_cli.datasets.haze import Haze, add_haze, along_outlines, made_up_depth, random_haze
+from mair_cli.datasets.motion_blur import (
+    GAMMA,
+    CameraPath,
+    MovingObject,
+    blur,
+    random_outline,
+    random_path,
+    with_object,
+)
 from mair_cli.measure.metrics import psnr
 from mair_cli.training.recipe import read_settings
 from mair_cli.training.sets import split_sources
@@ -86,6 +94,54 @@ def test_inertia_makes_a_path_straight() -> None:
     assert detour(100.0) < np.sqrt(2) * 1.02
 
 
+def along(columns: float, count: int = 21) -> CameraPath:
+    """From left to right, so many columns."""
+    return CameraPath(
+        np.stack([np.zeros(count), np.linspace(-columns / 2, columns / 2, count)], axis=1), np.zeros(count)
+    )
+
+
+def test_only_the_moving_thing_is_blurred_before_a_camera_at_rest() -> None:
+    scene, thing = photograph(), photograph(seed=5)
+    cover = np.zeros(scene.shape[:2], np.float32)
+    cover[20:40, 30:50] = 1
+    moving = MovingObject(thing, cover, along(8))
+    blurred, clear = blur(scene, along(0), moving), with_object(scene, moving)
+    np.testing.assert_array_equal(clear[:, :30], scene[:, :30])
+    np.testing.assert_array_equal(clear[20:40, 30:50], thing[20:40, 30:50])
+    np.testing.assert_array_equal(blurred[:, :25], scene[:, :25])
+    np.testing.assert_allclose(blurred[22:38, 36:44], blur(thing, along(8))[22:38, 36:44], atol=1)
+    edge = blurred[30, 26:34].astype(int) - np.minimum(scene[30, 26:34], thing[30, 26:34])
+    assert (edge >= -1).all()  # light of both, in turn
+
+
+def test_a_thing_that_goes_with_the_scene_is_part_of_it() -> None:
+    scene, path = photograph(), random_path(rng(), 6.0, 0.01, 0.5)
+    whole = MovingObject(scene, random_outline(rng(), 60, 80, 0.4), path)
+    difference = np.abs(blur(scene, path, whole).astype(int) - blur(scene, path))
+    assert difference.mean() < 1
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.7])
+def test_a_thing_covers_its_share_with_a_soft_outline(share: float) -> None:
+    for seed in range(5):
+        cover = random_outline(rng(seed), 90, 120, share)
+        assert cover.mean() == pytest.approx(share, abs=0.03)
+        assert (cover.min(), cover.max()) == pytest.approx((0, 1), abs=0.1)
+
+
+def test_depth_along_outlines_jumps_where_the_image_does_and_nowhere_else() -> None:
+    image = np.full((80, 100, 3), 40, np.uint8)
+    image[:, 50:] = 200
+    depth = made_up_depth(rng(), 80, 100)
+    guided = along_outlines(depth, image, 0.5)
+    assert (guided.min(), guided.max()) == (0, 1)
+    jumps = np.abs(np.diff(guided, axis=1)).mean(axis=0)
+    assert jumps[49] > 5 * np.delete(jumps, 49).max()
+    flat = along_outlines(depth, np.full_like(image, 90), 0.5)
+    assert np.abs(np.diff(flat, axis=1)).max() < 0.05
+
+
 def test_haze_is_the_scattering_model() -> None:
     image, airlight = photograph(), np.array([0.9, 0.8, 1.0], np.float32)
     depth = np.full(image.shape[:2], 0.4, np.float32)
@@ -123,17 +179,50 @@ def test_pairs_are_made_once_and_taken_by_the_recipe(
     for number in range(10):
         Image.fromarray(photograph(seed=number)).save(f"photos/a_{number}.png")
     main = script().main
-    assert main([kind, "photos", "--output", f"data/{kind}", "--copies", "2"]) == 0
+    assert main([kind, "photos", "--output", f"data/{kind}", "--copies", "3"]) == 0
     made = {path: path.read_bytes() for path in Path("data").rglob("*.png")}
-    assert main([kind, "photos", "--output", f"data/{kind}", "--copies", "2"]) == 0
+    assert main([kind, "photos", "--output", f"data/{kind}", "--copies", "3"]) == 0
     assert {path: path.read_bytes() for path in Path("data").rglob("*.png")} == made
     training, measured = split_sources(read_settings(RECIPES / f"mair-lite-{task}.toml"))
-    assert (len(training), len(measured)) == (18, 2)
-    for source in training:
+    assert (len(training), len(measured)) == (27, 3)
+    for source in training + measured:
         assert source.given is not None
         given, target = (np.asarray(Image.open(path)) for path in (source.given, source.image))
         assert target.shape == (30, 40, 3)
-        assert 5 < psnr(given, target) < 45
+        assert 5 < psnr(given, target) < 55
+
+
+@pytest.mark.parametrize("kind", ["blur", "haze"])
+def test_plain_pairs_to_measure_by_are_those_that_are_held_out(kind: str, tmp_path: Path) -> None:
+    photographs = tmp_path / "photos"
+    photographs.mkdir()
+    for number in range(10):
+        Image.fromarray(photograph(40 + 2 * number, 60, seed=number)).save(photographs / f"{number}.png")
+    main = script().main
+    assert main([kind, str(photographs), "--output", str(tmp_path / "varied")]) == 0
+    assert main([kind, str(photographs), "--output", str(tmp_path / "plain"), "--plain"]) == 0
+    held_out = sorted((tmp_path / "varied" / "validation").rglob("*.png"))
+    assert len(held_out) == 3
+    for path in held_out:
+        plain = tmp_path / "plain" / path.relative_to(tmp_path / "varied" / "validation")
+        assert path.read_bytes() == plain.read_bytes()
+    assert len(list((tmp_path / "plain").rglob("*.png"))) == 30
+
+
+def test_photographs_of_all_sizes_cross_each_other(tmp_path: Path) -> None:
+    module = script()
+    for number, size in enumerate([(20, 90), (90, 20), (31, 33)]):
+        Image.fromarray(photograph(*size)).save(tmp_path / f"{number}.png")
+    maker = module.Maker("blur", sorted(tmp_path.iterdir()), tmp_path / "out", 1, 1, 0, plain=False)
+    assert {maker._another((40, 50, 3), rng(seed)).shape for seed in range(9)} == {(40, 50, 3)}
+
+
+def test_of_what_photographs_go_through_a_share_stays_untouched() -> None:
+    module, image = script(), photograph()
+    worn = [module.worn(image, rng(seed)) for seed in range(200)]
+    untouched = sum(np.array_equal(each, image) for each in worn) / len(worn)
+    assert untouched == pytest.approx(0.8 * 0.65, abs=0.1)
+    assert min(psnr(each, image) for each in worn) > 25
 
 
 def test_a_missing_folder_is_named(capsys: pytest.CaptureFixture[str]) -> None:
