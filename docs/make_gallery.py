@@ -19,6 +19,9 @@ import numpy.typing as npt
 from PIL import Image
 from skimage import data
 
+from mair_cli.datasets.haze import Haze, add_haze, made_up_depth
+from mair_cli.datasets.motion_blur import blur, random_path
+
 IMAGES = Path(__file__).parent / "images" / "gallery"
 PAGE = "<body style='font: 14px sans-serif; margin: 12px'><h3>Orders</h3><table border=1><tr><th>No.<th>Name<th>Sum"
 
@@ -60,6 +63,19 @@ def save_blurred(path: Path) -> None:
     Image.fromarray(data.clock()).crop((60, 20, 300, 260)).save(path)
 
 
+def save_shaken(path: Path) -> None:
+    """A cat, blurred here."""
+    cat = np.ascontiguousarray(data.chelsea())
+    Image.fromarray(blur(cat, random_path(np.random.default_rng(1), 9.0, 0.01, 0.4))).save(path)
+
+
+def save_hazy(path: Path) -> None:
+    """A rocket, haze made here."""
+    rocket = np.ascontiguousarray(data.rocket())
+    depth = made_up_depth(np.random.default_rng(2), *rocket.shape[:2])
+    Image.fromarray(add_haze(rocket, depth, Haze(1.3, np.array([0.85, 0.86, 0.88], np.float32)))).save(path)
+
+
 def save_tiny(path: Path) -> None:
     """A face of some twenty pixels."""
     reduced(data.astronaut()[:256, 96:352], 6).save(path)
@@ -78,10 +94,12 @@ class Example:
 EXAMPLES = (
     Example("portrait.jpg", save_small_jpeg, "upscale"),
     Example("coffee.png", save_noisy, "denoise"),
+    Example("cat.png", save_shaken, "deblur"),
+    Example("rocket.png", save_hazy, "dehaze"),
     Example("page.png", save_page, "upscale", ("--jpeg", "40")),
     Example("page-untold.png", save_page, "upscale", ("--scale", "2")),
     Example("screenshot.png", save_screenshot, "upscale", ("--scale", "2")),
-    Example("clock.png", save_blurred, "upscale", ("--scale", "2")),
+    Example("clock.png", save_blurred, "deblur"),
     Example("face.png", save_tiny, "upscale", ("--scale", "8")),
 )
 

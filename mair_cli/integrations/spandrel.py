@@ -159,9 +159,11 @@ def _architecture(kind: type[Network], name: str, told: Told) -> Any:  # noqa: A
 
 
 def _settings(kind: type[Network], state: State, stripe: int | None) -> dict[str, object]:
-    """Settings of a state dict; the stripe width is that of the published or bundled network of its shapes."""
+    """Settings of a state dict; what it does not tell is that of the published or bundled network of its shapes."""
     if kind.scans_stripes and kind.published_stripe(kind.infer_settings(state)) is None:
-        stripe = _bundled_stripes().get(_key(_shapes(state)), stripe)
+        bundled = _bundled_settings().get(_key(_shapes(state)))
+        if bundled is not None:
+            return bundled
     try:
         return infer_settings(_FILE, state, stripe)
     except CheckpointError as error:
@@ -169,14 +171,14 @@ def _settings(kind: type[Network], state: State, stripe: int | None) -> dict[str
 
 
 @cache
-def _bundled_stripes() -> dict[object, int]:
-    """Stripe width by names and shapes of the networks that ship with the package."""
-    found: dict[object, int] = {}
+def _bundled_settings() -> dict[object, dict[str, object]]:
+    """Settings by names and shapes of the networks that ship with the package."""
+    found: dict[object, dict[str, object]] = {}
     for entry in MODELS.values():
         if entry.origin == "bundled":
             header = read_header(checked_file(entry))
             shapes = {name: tuple(told["shape"]) for name, told in header.tensors.items() if isinstance(told, dict)}
-            found[_key(shapes)] = int(json.loads(header.metadata["config"])["scan_len"])
+            found[_key(shapes)] = json.loads(header.metadata["config"])
     return found
 
 

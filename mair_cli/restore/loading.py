@@ -76,7 +76,7 @@ def choose_model(asked: RunSettings) -> catalog.ModelEntry:
         entry = catalog.find(asked.model)
         if asked.task is not None and asked.task not in entry.tasks:
             raise UsageError(f"`model` {entry.name} is made for {entry.purpose}, not for the task {asked.task!r}.")
-        if asked.scene not in (None, entry.scene):
+        if asked.scene is not None and entry.scene not in (None, asked.scene):
             raise UsageError(f"`scene` {asked.scene}: {entry.name} is made for {entry.purpose}. Leave one out.")
         return entry
     level = None if asked.sigma == "auto" else asked.sigma

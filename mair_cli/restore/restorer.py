@@ -103,19 +103,21 @@ class Restorer:
             check_precision(asked.precision, self.device)
         if asked.weights is not None:
             self.task, self.model_name, origin = asked.task, Path(asked.weights).name, "file"
+            may_round = False
             path = Path(asked.weights)
             self.network = load_network(path, config=asked.config, device=self.device, stripe=asked.stripe)
         else:
             entry = choose_model(asked)
             asked.check_for(TASKS[asked.task or entry.task])
             self.task, self.model_name, origin = asked.task or entry.task, entry.name, f"{entry.origin} weights"
+            may_round = entry.may_round
             self.network = load_network(file_of(entry), device=self.device)
         self.scale = self.network.scale
         self._check_task()
         set_backend(self.network, self.backend)
         # Who names a back end wants to compare or to be sure: its results stay those of float32.
-        free = asked.backend == "auto" and origin == "bundled weights"
-        self.precision = choose_precision(asked.precision, self.network, self.device, self.backend, may_round=free)
+        may_round = may_round and asked.backend == "auto"
+        self.precision = choose_precision(asked.precision, self.network, self.device, self.backend, may_round=may_round)
         scan, device = describe_backend(self.backend, self.device), describe_device(self.device)
         self.description = f"{self.model_name} ({origin}), back end {scan}, {device}, {self.precision}"
         self._warned: set[str] = set()

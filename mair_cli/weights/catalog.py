@@ -34,7 +34,7 @@ class ModelEntry:
         task: what it restores, a name in `mair_cli.tasks.TASKS`.
         scale: output side divided by input side; 1 but for super-resolution.
         sigma: noise level of 255 it was trained for; None for another task, or for a denoiser of any level.
-        scene: "indoor", "outdoor" or "mixed" for dehazing, else None.
+        scene: "indoor", "outdoor" or "mixed" for dehazing; None for another task, or for any scene.
         config: settings under the published constructor's names; empty for bundled weights, whose file carries them.
         origin: "bundled" ships in the package, "published" is fetched from the authors.
         file: name of the weights file, in the authors' folder or among the bundled ones.
@@ -43,6 +43,7 @@ class ModelEntry:
         parameters: number of trained values; None where only the file knows.
         figure: quality as published, or as our own card states it, with data set; None where no source is known.
         also: other tasks that it does.
+        may_round: whether computing in bfloat16 was measured to lose less than 0.01 dB with these weights.
     """
 
     name: str
@@ -58,6 +59,7 @@ class ModelEntry:
     parameters: int | None = None
     figure: str | None = None
     also: tuple[str, ...] = ()
+    may_round: bool = False
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -237,6 +239,8 @@ _BUNDLED = (
     ("x3", "sr", 3, 539_307, "Set5 34.13 dB"),
     ("x4", "sr", 4, 548_400, "Set5 32.02 dB"),
     ("denoise", "denoise", 1, 1_227_852, "CBSD68 σ 25 31.14 dB"),
+    ("deblur", "deblur", 1, 4_051_200, "made-up blur, Kodak24 29.75 dB"),
+    ("dehaze", "dehaze", 1, 1_138_848, "made-up haze 19.68 dB"),
 )
 
 
@@ -252,6 +256,7 @@ def _bundled() -> Iterator[ModelEntry]:
             parameters=parameters,
             figure=figure,
             also=("dejpeg",) if task == "denoise" else (),
+            may_round=task in ("sr", "denoise"),
         )
 
 

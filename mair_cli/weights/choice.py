@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from mair_cli.errors import UsageError, WeightsNotFoundError
-from mair_cli.tasks import TASKS, find_task
+from mair_cli.tasks import SCENES, TASKS, find_task
 from mair_cli.weights.cache import is_available
 from mair_cli.weights.catalog import MODELS, ModelEntry
 
@@ -37,9 +37,9 @@ def candidates(
         entries = [entry for entry in entries if entry.sigma is None or entry.sigma == sigma]
     elif "scene" in settings:
         wanted_scene = "mixed" if scene is None else scene
-        entries = [entry for entry in entries if entry.scene == wanted_scene]
-        if not entries:
+        if wanted_scene not in SCENES:
             raise UsageError(f"There is no model for `scene` {wanted_scene}: choose indoor, outdoor or mixed.")
+        entries = [entry for entry in entries if entry.scene in (None, wanted_scene)]
     return entries
 
 

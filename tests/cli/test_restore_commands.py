@@ -222,8 +222,6 @@ def test_an_input_survives_even_overwrite(way: str) -> None:
         (("denoise", "a.png", "--sigma", "75.1"), "--sigma 75.1"),
         (("denoise", "a.png", "--sigma", "nan"), "--sigma nan"),
         (("denoise", "a.png", "--real"), "mair download mair-realdn"),
-        (("deblur", "a.png"), "--weights"),
-        (("dehaze", "a.png"), "mair download"),
         (("dehaze", "a.png", "--scene", "lunar"), "indoor"),
     ],
 )

@@ -69,6 +69,10 @@ def test_auto_on_bundled_weights_loses_less_than_a_hundredth_of_a_decibel(scale:
     assert exact_db - auto_db < LARGEST_LOSS
 
 
-def test_weights_that_nobody_measured_and_named_back_ends_stay_in_float32(golden: Path) -> None:
+def test_weights_that_nobody_measured_and_named_back_ends_stay_in_float32(
+    golden: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    says_it_computes_in_pairs(monkeypatch, answer=True)
+    assert Restorer("dehaze", device="cpu", precision="auto").precision == "fp32"
     assert Restorer("sr", device="cpu", backend="numba", precision="auto").precision == "fp32"
     assert Restorer(weights=golden / "light_d1_x4.pth", stripe=8, device="cpu", precision="auto").precision == "fp32"

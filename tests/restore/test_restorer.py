@@ -238,7 +238,7 @@ def test_weights_that_are_not_here_name_the_command_that_fetches_them(
     with pytest.raises(WeightsNotFoundError, match="mair download mair-sr-x4"):
         Restorer(model="mair-sr-x4")
     with pytest.raises(WeightsNotFoundError, match="mair download"):
-        Restorer("deblur")
+        Restorer("real-denoise")
 
 
 def test_published_weights_in_the_cache_are_taken_before_bundled_ones(

@@ -91,6 +91,7 @@ def test_a_denoiser_of_one_level_is_never_chosen_for_another() -> None:
 @pytest.mark.parametrize(("scene", "name"), [("indoor", "its"), ("outdoor", "ots"), ("mixed", "r6k"), (None, "r6k")])
 def test_each_scene_has_its_dehazing_weights(scene: str | None, name: str) -> None:
     assert select("dehaze", scene=scene, cached=everything).name == f"mair-dh-{name}"
+    assert select("dehaze", scene=scene, cached=only_bundled).name == "mair-lite-dehaze"
 
 
 @pytest.mark.parametrize("task", TASKS)
