@@ -28,7 +28,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mair_cli.datasets.degradations import add_noise, compress
-from mair_cli.datasets.haze import add_haze, along_outlines, made_up_depth, random_haze
+from mair_cli.datasets.haze import USUAL_DENSITY, add_haze, along_outlines, made_up_depth, random_haze
 from mair_cli.datasets.motion_blur import (
     GAMMA,
     CameraPath,
@@ -55,7 +55,6 @@ COVERED = 0.3
 
 DENSE = (2.0, 3.0)
 FAINT = (0.0, 0.3)
-USUAL = (0.6, 2.0)
 BRIGHTNESS = (-0.18, 0.18)
 
 NOISE = 4.0
@@ -107,7 +106,7 @@ def varied_haze(image: np.ndarray, another: Picked, rng: np.random.Generator) ->
     depth = made_up_depth(rng, *image.shape[:2])
     if outlined < 0.4:
         depth = along_outlines(depth, image, rng.uniform(*BRIGHTNESS))
-    density = DENSE if amount < 0.15 else FAINT if amount < 0.21 else USUAL
+    density = DENSE if amount < 0.15 else FAINT if amount < 0.21 else USUAL_DENSITY
     return Pair(add_haze(image, depth, random_haze(rng, density)), image)
 
 
@@ -165,10 +164,11 @@ class Maker:
         if given.exists() and target.exists():
             return False
         kind = KINDS[self.kind]
-        pair = Pair(kind.plain(clear, rng), clear)
         if varied:
             pair = kind.varied(clear, lambda: self._another(clear.shape, rng), rng)
             pair = Pair(worn(pair.given, rng), pair.clear)
+        else:
+            pair = Pair(kind.plain(clear, rng), clear)
         _write(target, pair.clear)
         _write(given, pair.given)
         return True

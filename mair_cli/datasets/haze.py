@@ -12,10 +12,14 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import torch
 from PIL import Image
+from torch.nn import functional as F
 
-__all__ = ["Haze", "add_haze", "along_outlines", "made_up_depth", "random_haze"]
+__all__ = ["USUAL_DENSITY", "Haze", "add_haze", "along_outlines", "made_up_depth", "random_haze"]
 
+USUAL_DENSITY: Final = (0.6, 2.0)
+"""From thin to dense."""
 _RADIUS: Final = 20
 """Of the guided filter, in pixels."""
 _FLAT: Final = 2e-3
@@ -30,7 +34,7 @@ class Haze:
     airlight: np.ndarray
 
 
-def random_haze(rng: np.random.Generator, density: tuple[float, float] = (0.6, 2.0)) -> Haze:
+def random_haze(rng: np.random.Generator, density: tuple[float, float] = USUAL_DENSITY) -> Haze:
     """Draw a haze: its density between two limits, its airlight from gray to white with a slight tint."""
     light = rng.uniform(0.7, 1.0) + rng.normal(0, 0.015, 3)
     return Haze(float(rng.uniform(*density)), light.clip(0.6, 1.0).astype(np.float32))
@@ -73,15 +77,11 @@ def along_outlines(depth: np.ndarray, image: np.ndarray, brightness: float) -> n
 
 
 def _box_mean(plane: np.ndarray) -> np.ndarray:
-    """Mean over the square around each pixel, as far as it lies in the plane."""
-    for axis in (0, 1):
-        length = plane.shape[axis]
-        sums = np.insert(np.cumsum(plane, axis=axis, dtype=np.float64), 0, 0, axis=axis)
-        places = np.arange(length)
-        first, last = np.maximum(places - _RADIUS, 0), np.minimum(places + _RADIUS + 1, length)
-        counts = (last - first).reshape((-1, 1) if axis == 0 else (1, -1))
-        plane = (sums.take(last, axis) - sums.take(first, axis)) / counts
-    return plane
+    """Mean over the square around each pixel, as far as it lies in the plane; first down, then across."""
+    mean = torch.from_numpy(plane).double()[None, None]
+    for side in ((2 * _RADIUS + 1, 1), (1, 2 * _RADIUS + 1)):
+        mean = F.avg_pool2d(mean, side, stride=1, padding=(side[0] // 2, side[1] // 2), count_include_pad=False)
+    return mean[0, 0].numpy()
 
 
 def _from_0_to_1(depth: np.ndarray) -> np.ndarray:

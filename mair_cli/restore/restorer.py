@@ -116,8 +116,8 @@ class Restorer:
         self._check_task()
         set_backend(self.network, self.backend)
         # Who names a back end wants to compare or to be sure: its results stay those of float32.
-        may_round = may_round and asked.backend == "auto"
-        self.precision = choose_precision(asked.precision, self.network, self.device, self.backend, may_round=may_round)
+        free = asked.backend == "auto" and may_round
+        self.precision = choose_precision(asked.precision, self.network, self.device, self.backend, may_round=free)
         scan, device = describe_backend(self.backend, self.device), describe_device(self.device)
         self.description = f"{self.model_name} ({origin}), back end {scan}, {device}, {self.precision}"
         self._warned: set[str] = set()
